@@ -1,0 +1,156 @@
+"""From a window of samples to 120 features a frame: 40 MFCC, delta and delta-delta.
+
+Two extractors give the same numbers: `librosa_features`, the reference and the
+extractor of training, and `MfccFrontend`, the same steps in torch, which serves
+faster and spares a worker the import of librosa. Steps and defaults are those of
+`librosa.feature.mfcc` and `librosa.feature.delta`:
+
+    samples -> Hann frames, zeros beyond both ends -> power spectrum -> mel bands (Slaney)
+            -> dB, at most 80 below the window's loudest -> DCT-II -> deltas -> normalised
+
+The torch version transforms in float32 and goes on in float64 from the mel bands, which costs nothing:
+MFCC run to several hundred while their deltas matter by the hundredth.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from model_defs.spec import AudioSpec
+
+POWER_FLOOR = 1e-10  # librosa.power_to_db(amin=)
+DYNAMIC_RANGE_DB = 80.0  # librosa.power_to_db(top_db=)
+DELTA_WIDTH = 9  # librosa.feature.delta(width=)
+# Least deviation that a feature is divided by: at or below the least that speech shows (0.15 in 300 clips).
+# The deltas of a steady tone deviate by rounding errors alone, which must not be blown up.
+STD_FLOOR = 0.15
+
+
+def librosa_features(window: np.ndarray, spec: AudioSpec, *, normalise: bool = True) -> np.ndarray:
+    """The reference: features of one window by librosa.
+
+    Args:
+        window: samples (N,), N = `spec.n_samples`.
+        normalise: bring every feature to mean 0 and deviation 1 over the window's time.
+
+    Returns:
+        (n_steps, 3 * n_mfcc) float32.
+    """
+    import librosa  # seconds and some 140 MB, for training and tests only
+
+    mfcc = librosa.feature.mfcc(
+        y=window.astype(np.float64),
+        sr=spec.rate_hz,
+        n_mfcc=spec.n_mfcc,
+        n_fft=spec.n_fft,
+        hop_length=spec.hop_length,
+        n_mels=spec.n_mels,
+        pad_mode="constant",
+    )
+    deltas = [librosa.feature.delta(mfcc, width=DELTA_WIDTH, order=order) for order in (1, 2)]
+    features = np.concatenate([mfcc, *deltas]).T
+    if normalise:
+        deviation = np.maximum(features.std(axis=0), STD_FLOOR)
+        features = (features - features.mean(axis=0)) / deviation
+    return features.astype(np.float32)
+
+
+class MfccFrontend(nn.Module):
+    """`librosa_features` for many windows at once, in torch alone; scriptable."""
+
+    def __init__(self, spec: AudioSpec, *, normalise: bool = True) -> None:
+        super().__init__()
+        self.n_fft = spec.n_fft
+        self.hop_length = spec.hop_length
+        self.normalise = normalise
+        # TorchScript sees a module's attributes, not its globals.
+        self.power_floor, self.dynamic_range_db = POWER_FLOOR, DYNAMIC_RANGE_DB
+        self.delta_width, self.std_floor = DELTA_WIDTH, STD_FLOOR
+        tables = {
+            "hann": torch.hann_window(spec.n_fft, dtype=torch.float64).float(),
+            "mel": torch.from_numpy(slaney_mel_filters(spec)).float().T.contiguous(),
+            "dct": torch.from_numpy(dct_table(spec)).T.contiguous(),
+            "slopes": torch.from_numpy(delta_kernels()).T.contiguous(),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)  # follows from the spec: no part of the weights
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Features of each window by itself.
+
+        Args:
+            windows: samples (W, N) float32.
+
+        Returns:
+            (W, n_steps, 3 * n_mfcc) float32, n_steps = N // hop_length + 1.
+        """
+        half_frame = self.n_fft // 2
+        padded = functional.pad(windows, (half_frame, half_frame))
+        frames = padded.unfold(-1, self.n_fft, self.hop_length) * self.hann
+        spectrum = torch.fft.rfft(frames)
+        power = spectrum.real.square() + spectrum.imag.square()
+        mel_db = 10.0 * torch.log10((power @ self.mel).double().clamp(min=self.power_floor))
+        mel_db = torch.maximum(mel_db, mel_db.amax((1, 2), keepdim=True) - self.dynamic_range_db)
+        mfcc = mel_db @ self.dct  # (W, n_steps, n_mfcc)
+        features = torch.cat([mfcc, self.deltas(mfcc)], dim=-1)
+        if self.normalise:
+            features = features - features.mean(1, keepdim=True)
+            deviation = features.square().mean(1, keepdim=True).sqrt()
+            features = features / deviation.clamp(min=self.std_floor)
+        return features.to(torch.float32)
+
+    def deltas(self, mfcc: torch.Tensor) -> torch.Tensor:
+        """First and second derivative over time: (W, n_steps, n_mfcc) -> (W, n_steps, 2 * n_mfcc)."""
+        slopes = mfcc.unfold(1, self.delta_width, 1) @ self.slopes  # (W, n_steps - 8, n_mfcc, 2)
+        slopes = slopes.permute(0, 3, 2, 1).flatten(1, 2)  # (W, 2 * n_mfcc, n_steps - 8)
+        # The k-th derivative of a fitted polynomial of degree k is constant over the fit, so reading the
+        # first and last fit off at the edges (savgol_filter's mode "interp") repeats their values.
+        edge = self.delta_width // 2
+        return functional.pad(slopes, (edge, edge), mode="replicate").transpose(1, 2)
+
+
+def slaney_mel_filters(spec: AudioSpec) -> np.ndarray:
+    """Triangular filters of equal area, (n_mels, n_fft // 2 + 1), from 0 Hz to half the rate.
+
+    The scale is that of M. Slaney, "Auditory Toolbox" (Interval Research, 1998), as
+    `librosa.filters.mel` has it by default: 15 mel to 1 kHz, then 27 mel for each factor of 6.4.
+    """
+    linear_top_hz, hz_per_mel, log_step = 1_000.0, 200 / 3, math.log(6.4) / 27
+    linear_top_mel = linear_top_hz / hz_per_mel
+    top_hz = spec.rate_hz / 2
+    if top_hz > linear_top_hz:
+        top_mel = linear_top_mel + math.log(top_hz / linear_top_hz) / log_step
+    else:
+        top_mel = top_hz / hz_per_mel
+    mels = np.linspace(0, top_mel, spec.n_mels + 2)
+    above = np.maximum(mels - linear_top_mel, 0)
+    edges_hz = np.where(above > 0, linear_top_hz * np.exp(log_step * above), hz_per_mel * mels)
+
+    bins_hz = np.linspace(0, top_hz, spec.n_fft // 2 + 1)
+    low, centre, high = (edges_hz[start : start + spec.n_mels, np.newaxis] for start in range(3))
+    rising, falling = (bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)
+    return np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)
+
+
+def dct_table(spec: AudioSpec) -> np.ndarray:
+    """The first rows of the orthonormal DCT-II, (n_mfcc, n_mels), as `scipy.fft.dct(norm="ortho")` has it."""
+    order = np.arange(spec.n_mfcc)[:, np.newaxis]
+    table = np.sqrt(2 / spec.n_mels) * np.cos(np.pi * order * (np.arange(spec.n_mels) + 0.5) / spec.n_mels)
+    table[0] /= np.sqrt(2)
+    return table
+
+
+def delta_kernels() -> np.ndarray:
+    """Slope and curvature of least-squares fits over `DELTA_WIDTH` steps, (2, DELTA_WIDTH).
+
+    A. Savitzky and M. Golay, Analytical Chemistry 36 (1964), 1627: a line for the first
+    derivative and a parabola for the second.
+    """
+    step = np.arange(DELTA_WIDTH) - DELTA_WIDTH // 2
+    bend = step**2 - np.mean(step**2)
+    return np.stack([step / np.sum(step**2), 2 * bend / np.sum(bend**2)])
