@@ -1,6 +1,6 @@
 # DeepDetect's front door. `make help` lists what it can do.
 
-PYTHON ?= python3.11
+PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := env -u PYTHONPATH $(BIN)/python

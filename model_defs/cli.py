@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from model_defs.errors import DetectionError
+from model_defs.errors import DetectionError, ModelLoadError
 from model_defs.options import MODALITIES
 
 EPILOG = """\
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
-    except (DetectionError, FileNotFoundError, ValueError) as error:
+    except (DetectionError, ModelLoadError) as error:
         print(f"deepdetect: {error}", file=sys.stderr)
         return 2
 

@@ -16,8 +16,8 @@ from model_defs.options import DetectOptions
 from model_defs.scorer import SCORERS
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-# Exported artifacts first: they are what the archives carry. Weights alone do, before the first export.
-SHIPPED_DIRS = (PROJECT_DIR / "build" / "artifacts", PROJECT_DIR / "weights")
+ARTIFACTS_DIR = PROJECT_DIR / "build" / "artifacts"  # what `make artifacts` exports and the archives carry
+WEIGHTS_DIR = PROJECT_DIR / "weights"  # what it is exported from
 
 PathLike = str | os.PathLike[str]
 
@@ -80,6 +80,7 @@ class DeepfakeDetector:
 
         Raises:
             DetectionError: the file or an option is refused; `.code` says why.
+            ModelLoadError: the model cannot be loaded.
         """
         return self._detect("video", path, options)
 
@@ -156,8 +157,8 @@ class DeepfakeDetector:
 
 def _shipped(modality: str) -> Path:
     """The project's own model: its exported artifact, else the weights it is exported from."""
-    candidates = [directory / modality for directory in SHIPPED_DIRS]
-    return next((path for path in candidates if path.is_dir()), candidates[-1])
+    exported = ARTIFACTS_DIR / modality
+    return exported if exported.is_dir() else WEIGHTS_DIR / modality / "model.safetensors"
 
 
 def _describe(scorer) -> dict:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from model_defs.cache import ModelCache
-from model_defs.errors import DetectionError, ErrorCode
+from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
 from model_defs.fusion import DEFAULT_WEIGHTS, fuse
 from model_defs.limits import Limits
 from model_defs.media import Media
@@ -100,6 +100,9 @@ class Engine:
         Returns:
             In the order of `items`: the answer of the request contract, or the
             refusal of that item. Nothing is raised on account of one item.
+
+        Raises:
+            ModelLoadError: a model that is needed cannot be loaded.
         """
         started = time.perf_counter()
         steps = list(self._pool.map(self._prepare, items))
@@ -118,6 +121,8 @@ class Engine:
             return self._decode(item, sha256, wanted)
         except DetectionError as refusal:
             return refusal
+        except ModelLoadError:
+            raise
         except OSError as error:
             return DetectionError(ErrorCode.UNREADABLE_FILE, f"the file cannot be read: {error.strerror or error}")
         except Exception as error:  # a fault of ours costs this request, not its neighbours

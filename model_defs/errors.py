@@ -74,3 +74,7 @@ class DetectionError(ValueError):
     def to_dict(self) -> dict:
         """The error form of the request contract."""
         return {"error": {"code": self.code.value, "message": self.message, "status": self.code.status}}
+
+
+class ModelLoadError(RuntimeError):
+    """A model cannot be loaded: the fault of an installation, never of one request."""

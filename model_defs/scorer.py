@@ -19,7 +19,7 @@ from model_defs.artifact import Artifact, load_artifact
 from model_defs.audio_features import MfccFrontend
 from model_defs.audio_input import AudioSample, audio_sample
 from model_defs.calibration import Calibration
-from model_defs.errors import DetectionError, ErrorCode
+from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
 from model_defs.faces import FaceDetector, create_detector
 from model_defs.media import Media
 from model_defs.options import DetectOptions
@@ -64,13 +64,20 @@ class Scorer(ABC):
 
     @property
     def artifact(self) -> Artifact:
+        """The loaded model; raises ModelLoadError where there is none of this modality at `path`."""
         with self._lock:
             if self._artifact is None:
-                artifact = load_artifact(self.path, self.device, self.variant)
-                if (found := artifact.spec.modality) != self.modality:
-                    raise ValueError(f"{self.path} holds a {found} model; {self.modality} was expected")
-                self._artifact = artifact
+                self._artifact = self._load()
             return self._artifact
+
+    def _load(self) -> Artifact:
+        try:
+            artifact = load_artifact(self.path, self.device, self.variant)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelLoadError(f"the {self.modality} model cannot be loaded from {self.path}: {error}") from error
+        if (found := artifact.spec.modality) != self.modality:
+            raise ModelLoadError(f"{self.path} holds a {found} model; {self.modality} was expected")
+        return artifact
 
     @property
     def calibration(self) -> Calibration:

@@ -1,0 +1,39 @@
+"""What the documents claim is what the code does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from model_defs.errors import ErrorCode
+from model_defs.options import DetectOptions
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+CONTRACT = (PROJECT_DIR / "docs" / "request-contract.md").read_text(encoding="utf-8")
+README = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_error_code_is_documented_with_its_status():
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", CONTRACT, flags=re.MULTILINE))
+    assert documented == {code.value: str(code.status) for code in ErrorCode}
+
+
+def test_every_option_is_documented():
+    section = CONTRACT.split("## Options")[1].split("## Answer")[0]
+    documented = set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE))
+    assert documented == {option.name for option in fields(DetectOptions)} | {"file_name"}
+
+
+def test_every_make_target_of_the_readme_exists_and_helps():
+    makefile = (PROJECT_DIR / "Makefile").read_text(encoding="utf-8")
+    helped = set(re.findall(r"^([a-z-]+):.*##", makefile, flags=re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", README))
+    assert named
+    assert named <= helped
+
+
+def test_every_file_the_readme_links_exists():
+    links = re.findall(r"\]\((?!http|#)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (PROJECT_DIR / link).exists()] == []
