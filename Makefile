@@ -52,6 +52,7 @@ archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar
 
 $(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml)
 	$(RUN) -m archives.build
+	@mkdir -p build/torchserve/tmp build/torchserve/logs  # torchserve wants what env.sh names to be there
 
 serve: archive sample  ## start TorchServe, wait until it is ready, judge the sample over HTTP and gRPC
 	$(RUN) -m client.serve

@@ -87,7 +87,8 @@ class Engine:
         self.limits = limits
         self.fusion_weights = dict(fusion_weights)
         self.cache = cache
-        self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
+        # Files are what runs side by side; inside one, torch keeps to a single thread, as it does in a worker.
+        self._pool = ThreadPoolExecutor(n_threads, "decode", initializer=torch.set_num_threads, initargs=(1,))
 
     def warm_up(self) -> None:
         """Loads every artifact and runs it on empty input."""

@@ -6,7 +6,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -107,7 +108,8 @@ class Scorer(ABC):
         results: list[Any] = [None] * len(inputs)
         for members in groups.values():
             lengths = [len(inputs[index]) for index in members]
-            logits, attention = self.artifact.forward(torch.cat([inputs[index] for index in members]))
+            with _one_thread() if self.device == "cpu" else nullcontext():
+                logits, attention = self.artifact.forward(torch.cat([inputs[index] for index in members]))
             parts = zip(members, logits.split(lengths), attention.split(lengths), strict=True)
             for index, part_logits, part_attention in parts:
                 if not torch.isfinite(part_logits).all():
@@ -208,6 +210,17 @@ class AudioScorer(Scorer):
 
 
 SCORERS = {scorer.modality: scorer for scorer in (VideoScorer, AudioScorer)}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: sums split over several differ in the last bits, and so would answers by machine."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 @cache

@@ -1,0 +1,200 @@
+"""Builds the archives that archives/manifest.json declares, the same bytes from anywhere.
+
+    python -m archives.build                  every archive, from build/artifacts/
+    python -m archives.build ensemble         one of them
+    python -m archives.build --output DIR --artifacts DIR
+
+An archive is self-contained: the packages `model_defs` and `handlers` as they
+are in the source tree, the artifacts, the model configuration, a shim that
+TorchServe takes for the handler, and `deepdetect.json`, which says what it was
+made of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+PACKAGES = ("model_defs", "handlers")
+REQUIRED_KEYS = {
+    "minWorkers",
+    "maxWorkers",
+    "batchSize",
+    "maxBatchDelay",
+    "responseTimeout",
+    "startupTimeout",
+    "handler",
+}
+OPTIONAL_KEYS = {"maxRetryTimeoutInSec", "jobQueueSize", "deviceType", "deviceIds"}
+# What an artifact's own manifest says that a reader of the archive wants to know.
+ARTIFACT_KEYS = ("network", "spec", "labels", "metrics", "calibration", "weights_sha256", "variants", "torch")
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can carry
+
+SHIM = '''"""The handler that TorchServe loads; it takes only a class that this very file defines."""
+
+from {module} import {name} as _{name}
+
+
+class {name}(_{name}):
+    pass
+'''
+
+
+class BuildError(ValueError):
+    """An archive cannot be built; the message says what to mend."""
+
+
+def build_archive(
+    name: str, declaration: dict[str, Any], version: str, output: Path, artifacts: Path, root: Path = PROJECT_DIR
+) -> Path:
+    """Builds one archive.
+
+    Args:
+        name: model name; the file is `<output>/<name>.mar`.
+        declaration: its entry in archives/manifest.json.
+        version: model version.
+        output: directory to write to.
+        artifacts: directory with one artifact directory for each modality.
+        root: the source tree to take packages and configuration from.
+
+    Raises:
+        BuildError: an artifact is missing, or the model configuration is wrong.
+    """
+    config = root / declaration["config"]
+    check_model_config(config)
+    with tempfile.TemporaryDirectory(prefix="deepdetect-") as temporary:
+        stage, packed = Path(temporary, "stage"), Path(temporary, "packed")
+        packed.mkdir()
+        _stage_packages(root, stage)
+        record = {"name": name, "version": version, "artifacts": {}}
+        for modality in declaration["artifacts"]:
+            record["artifacts"][modality] = _stage_artifact(artifacts / modality, stage / "artifacts" / modality)
+        record["source_digest"] = tree_digest(stage, PACKAGES)
+        record["digest"] = _digest([record["source_digest"], tree_digest(stage, ["artifacts"]), config.read_text()])
+        (stage / "deepdetect.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+        shim = Path(temporary, f"serve_{name}.py")
+        module, handler = declaration["handler"].split(":")
+        shim.write_text(SHIM.format(module=module, name=handler))
+        _run_archiver(name, version, shim, config, stage, packed)
+        output.mkdir(parents=True, exist_ok=True)
+        return _normalise(packed / f"{name}.mar", output / f"{name}.mar")
+
+
+def check_model_config(path: Path) -> None:
+    """Refuses what TorchServe would ignore without a word.
+
+    Raises:
+        BuildError: a key is missing or unknown.
+    """
+    keys = set(yaml.safe_load(path.read_text()))
+    if missing := REQUIRED_KEYS - keys:
+        raise BuildError(f"{path}: {sorted(missing)} must be set, or TorchServe picks values of its own")
+    if unknown := keys - REQUIRED_KEYS - OPTIONAL_KEYS:
+        raise BuildError(f"{path}: unknown keys {sorted(unknown)}; allowed: {sorted(REQUIRED_KEYS | OPTIONAL_KEYS)}")
+
+
+def tree_digest(root: Path, parts: Iterable[str]) -> str:
+    """SHA-256 over the relative paths and contents of all files below `root/part`."""
+    files = sorted(path for part in parts for path in (root / part).rglob("*") if path.is_file())
+    return _digest(text for path in files for text in (path.relative_to(root).as_posix(), _sha256(path)))
+
+
+def _stage_packages(root: Path, stage: Path) -> None:
+    for package in PACKAGES:
+        shutil.copytree(root / package, stage / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def _stage_artifact(source: Path, destination: Path) -> dict[str, Any]:
+    """Copies the artifact; returns what the archive's manifest says of it."""
+    try:
+        manifest = json.loads((source / "manifest.json").read_text())
+    except FileNotFoundError:
+        raise BuildError(f"there is no artifact in {source}; `make artifacts` exports it") from None
+    destination.mkdir(parents=True)
+    shutil.copy(source / "manifest.json", destination)
+    for variant, entry in manifest["variants"].items():
+        shutil.copy(source / entry["file"], destination)
+        if (found := _sha256(destination / entry["file"])) != entry["sha256"]:
+            raise BuildError(f"{source / entry['file']} ({variant}) has digest {found}, not that of its manifest")
+    return {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
+
+
+def _run_archiver(name: str, version: str, shim: Path, config: Path, stage: Path, output: Path) -> None:
+    options = {
+        "--model-name": name,
+        "--version": version,
+        "--handler": shim,
+        "--config-file": config,
+        "--extra-files": stage,
+        "--export-path": output,
+        "--archive-format": "zip-store",
+    }
+    arguments = [str(part) for option in options.items() for part in option]
+    command = [sys.executable, "-m", "model_archiver.model_packaging", *arguments]
+    # The archiver starts by deleting $TMPDIR/<model name>, so it gets a directory of its own.
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(output)}, capture_output=True, text=True)
+    if done.returncode:
+        raise BuildError(f"torch-model-archiver failed for {name}:\n{done.stderr}")
+
+
+def _normalise(source: Path, destination: Path) -> Path:
+    """Rewrites the zip in sorted order, without times, so that equal content gives equal bytes.
+
+    Entries are stored, not deflated: weights hardly shrink, and deflate differs between zlib builds.
+    """
+    partial = destination.with_suffix(".partial")
+    with zipfile.ZipFile(source) as packed, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for entry in sorted(packed.infolist(), key=lambda entry: entry.filename):
+            content = packed.read(entry)
+            if entry.filename == "MAR-INF/MANIFEST.json":
+                content = json.dumps(json.loads(content) | {"createdOn": "01/01/1980 00:00:00"}, indent=2).encode()
+            info = zipfile.ZipInfo(entry.filename, EPOCH)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+    return partial.replace(destination)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Builds the archives asked for; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m archives.build", description="Build the TorchServe archives.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="archives to build (default: all declared)")
+    parser.add_argument("--output", type=Path, default=PROJECT_DIR / "archives", help="directory for the .mar files")
+    parser.add_argument("--artifacts", type=Path, default=PROJECT_DIR / "build" / "artifacts", help="exported models")
+    args = parser.parse_args(argv)
+    declared = json.loads((PROJECT_DIR / "archives" / "manifest.json").read_text())
+    for name in args.names or declared["archives"]:
+        if name not in declared["archives"]:
+            parser.error(f"archive {name!r} is not declared; declared: {', '.join(declared['archives'])}")
+        try:
+            path = build_archive(name, declared["archives"][name], declared["version"], args.output, args.artifacts)
+        except BuildError as error:
+            print(f"archives.build: {error}", file=sys.stderr)
+            return 1
+        print(f"{path}  {path.stat().st_size / 2**20:.1f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What `make serve` and `make stop` run.
+
+By hand:
+
+    python -m client.serve           start the server if need be, judge the sample, leave the server running
+    python -m client.serve --stop    stop it
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from zipfile import ZipFile
+
+from rich.console import Console
+from rich.table import Table
+
+from client.inference import GrpcClient, HttpClient, Reply
+from client.server import PROJECT_DIR, ServerError, TorchServe
+
+SAMPLE = PROJECT_DIR / "build" / "sample.mp4"
+MODEL = "ensemble"
+PARTS = ("video", "audio")
+
+console = Console()
+
+
+def serve(server: TorchServe, clip: Path) -> None:
+    """Starts the server unless it already serves these archives, and shows what it makes of the clip.
+
+    Raises:
+        ServerError: the server or a model does not come up, or the clip is refused.
+    """
+    start_if_needed(server)
+    data = clip.read_bytes()
+    http, grpc = HttpClient(server.inference), GrpcClient(server.grpc_inference)
+    for model in server.models:  # READY says that a worker runs; an answer says that it works
+        if model != MODEL:
+            _judged(http.predict(model, data))
+    calls: dict[str, Callable[[], Reply]] = {
+        "HTTP": lambda: http.predict(MODEL, data, file_name=clip.name),
+        "gRPC": lambda: grpc.predict(MODEL, data, file_name=clip.name),
+    }
+    table = Table("over", "file", "verdict", "p_fake", "video", "audio", "cache", "round trip", title=f"model {MODEL}")
+    for name, call in calls.items():
+        started = time.perf_counter()
+        body = _judged(call()).body
+        elapsed_ms = 1_000 * (time.perf_counter() - started)
+        parts = [f"{body['modalities'][part]['p_fake']:.4f}" if part in body["modalities"] else "-" for part in PARTS]
+        verdict, p_fake = body["prediction"], f"{body['probabilities']['fake']:.4f}"
+        table.add_row(name, body["file_name"], verdict, p_fake, *parts, body["cache"], f"{elapsed_ms:.0f} ms")
+    console.print(table)
+    console.print(_usage(server, clip), markup=False, highlight=False, soft_wrap=True)
+
+
+def start_if_needed(server: TorchServe) -> None:
+    """Starts the server, or starts it again when the archives have changed since."""
+    with console.status("waiting for TorchServe"):
+        if server.process:
+            server.wait_until_ready([])
+            if all(_is_current(server, model) for model in server.models):
+                console.print("TorchServe is already running")
+                return
+            console.print("the archives have changed since TorchServe was started; starting it again")
+            server.stop()
+        started = time.perf_counter()
+        server.start()
+        server.wait_until_ready()
+    console.print(f"TorchServe is ready after {time.perf_counter() - started:.0f} s: {', '.join(server.models)}")
+
+
+def _is_current(server: TorchServe, model: str) -> bool:
+    """Whether what is served is what lies in the model store."""
+    served = server.describe(model) or {}
+    with ZipFile(server.directory / server.properties["model_store"] / f"{model}.mar") as archive:
+        stored = json.loads(archive.read("deepdetect.json"))
+    return served.get("customizedMetadata", {}).get("digest") == stored["digest"]
+
+
+def _judged(reply: Reply) -> Reply:
+    if reply.error_code:
+        raise ServerError(f"the clip was refused: {reply.body['error']['message']}")
+    return reply
+
+
+def _usage(server: TorchServe, clip: Path) -> str:
+    address = f"{server.inference}/predictions/{MODEL}"
+    shown = clip.relative_to(Path.cwd()) if clip.is_relative_to(Path.cwd()) else clip
+    return f"""
+Call it:
+  curl {address} -T {shown}
+  curl {address} -F data=@{shown} -F frames=16
+  curl {address} -T {shown} -H 'X-DeepDetect-Options: {{"frames": 16, "modality": "video"}}'
+  (printf '{{"data": "'; base64 {shown} | tr -d '\\n'; printf '"}}') |
+    curl {address} -H 'Content-Type: application/json' -d @-
+  gRPC: {server.grpc_inference}, org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions
+Models: {", ".join(server.models)}. Logs: {server.environment["LOG_LOCATION"]}. Stop it: make stop
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m client.serve", description="Serve the archives, or stop serving.")
+    parser.add_argument("--stop", action="store_true", help="stop the server")
+    parser.add_argument("--clip", type=Path, default=SAMPLE, help="file to judge once the server is up (%(default)s)")
+    args = parser.parse_args(argv)
+    server = TorchServe.of_project()
+    try:
+        if args.stop:
+            console.print("TorchServe has stopped" if server.stop() else "TorchServe was not running")
+        else:
+            serve(server, args.clip)
+    except ServerError as error:
+        print(f"serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

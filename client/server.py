@@ -1,0 +1,252 @@
+"""Starts a TorchServe, waits until its models really answer, and stops it.
+
+There are two kinds:
+
+    server = TorchServe.of_project()                  # what env.sh and config/ describe
+    server = TorchServe.private(directory, models)    # ports, logs, sockets and pid file of its own
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+PORT_KEYS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
+STARTUP_TIMEOUT_S = 180.0
+LOG_TAIL_LINES = 25
+
+
+class ServerError(RuntimeError):
+    """TorchServe did not start, or a model did not become ready."""
+
+
+@dataclass
+class TorchServe:
+    """One TorchServe process tree.
+
+    Attributes:
+        environment: the environment it runs in; TS_CONFIG_FILE, TEMP and LOG_LOCATION say where it keeps what.
+        directory: its working directory.
+        python: the interpreter that has torchserve, and that its workers run on.
+    """
+
+    environment: Mapping[str, str] = field(repr=False)  # it may hold secrets
+    directory: Path
+    python: str = sys.executable
+    owned: list[Path] = field(default_factory=list)  # removed when it stops
+
+    @classmethod
+    def of_project(cls) -> TorchServe:
+        """The server that `torchserve --start` gives after `source env.sh`."""
+        return cls(project_environment(), PROJECT_DIR)
+
+    @classmethod
+    def private(
+        cls,
+        directory: Path,
+        model_store: Path,
+        models: Iterable[str] = (),
+        *,
+        python: str = sys.executable,
+        settings: Mapping[str, Any] | None = None,
+    ) -> TorchServe:
+        """A server that shares nothing with any other on the machine.
+
+        Args:
+            directory: for its configuration and logs; made if need be.
+            model_store: where its archives lie.
+            models: archives loaded when it starts, such as `video`.
+            python: the interpreter to run it on.
+            settings: lines of config.properties that differ from the project's.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        ports = dict(zip(PORT_KEYS, _free_ports(len(PORT_KEYS)), strict=True))
+        own: dict[str, Any] = {
+            **{f"{key}_address": f"http://127.0.0.1:{ports[key]}" for key in PORT_KEYS[:3]},
+            **{f"{key}_port": ports[key] for key in PORT_KEYS[3:]},
+            "initial_worker_port": ports["inference"] + 10_000 if ports["inference"] < 50_000 else 20_000,
+            "model_store": model_store.resolve(),
+            "load_models": ",".join(f"{model}.mar" for model in models),
+        }
+        merged = read_properties(PROJECT_DIR / "config" / "config.properties") | own | dict(settings or {})
+        config = directory / "config.properties"
+        config.write_text("".join(f"{key}={value}\n" for key, value in merged.items()))
+        temporary = Path(tempfile.mkdtemp(prefix="ts-"))  # short: it is part of the sockets' paths
+        environment = project_environment() | {
+            "TS_CONFIG_FILE": str(config),
+            "LOG_LOCATION": str(directory / "logs"),
+            "METRICS_LOCATION": str(directory / "logs"),
+            "TEMP": str(temporary),
+            "TMPDIR": str(temporary),
+        }
+        return cls(environment, directory, python, [temporary])
+
+    @property
+    def properties(self) -> dict[str, str]:
+        return read_properties(Path(self.environment["TS_CONFIG_FILE"]))
+
+    @property
+    def inference(self) -> str:
+        """HTTP address of the inference API."""
+        return self.properties["inference_address"]
+
+    @property
+    def management(self) -> str:
+        """HTTP address of the management API."""
+        return self.properties["management_address"]
+
+    @property
+    def grpc_inference(self) -> str:
+        """Host and port of the gRPC inference service."""
+        properties = self.properties
+        return f"{properties['grpc_inference_address']}:{properties['grpc_inference_port']}"
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that it loads when it starts."""
+        return [entry.removesuffix(".mar") for entry in self.properties["load_models"].split(",") if entry]
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The running Java process; None when there is none."""
+        try:
+            process = psutil.Process(int(self._pid_file.read_text()))
+            alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            return process if alive and "org.pytorch.serve.ModelServer" in process.cmdline() else None
+        except (OSError, ValueError, psutil.Error):
+            return None
+
+    def start(self) -> None:
+        """Starts it in the background, from where it outlives this process.
+
+        Raises:
+            ServerError: it would not start, or another server has its ports.
+        """
+        if self._get("/models") is not None:
+            raise ServerError(f"another server already answers at {self.management}; stop that one first")
+        Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        with (self._log_dir / "console.log").open("w") as console:
+            done = self._torchserve("--start", "--ncs", stdout=console, stderr=subprocess.STDOUT)
+        if done.returncode or not self.process:
+            raise ServerError(f"torchserve --start failed:\n{self.log_tail()}")
+
+    def stop(self) -> bool:
+        """Stops it and waits until it is gone; False when it was not running."""
+        process = self.process
+        if process is not None:
+            tree = [process, *process.children(recursive=True)]
+            self._torchserve("--stop", "--foreground", capture_output=True)
+            _, left = psutil.wait_procs(tree, timeout=10)
+            for straggler in left:
+                straggler.kill()
+        for path in self.owned:
+            shutil.rmtree(path, ignore_errors=True)
+        return process is not None
+
+    def describe(self, model: str, version: str | None = None) -> dict[str, Any] | None:
+        """What the management API says of a model, its archive's manifest included; None if it is not there."""
+        described = self._get(f"/models/{model}" + (f"/{version}" if version else ""), customized="true")
+        return described[0] if described else None
+
+    def ready(self, model: str) -> bool:
+        """Whether every worker that the model wants is READY; `/ping` would not know."""
+        described = self._get(f"/models/{model}")
+        if not described:
+            return False
+        n_ready = sum(worker["status"] == "READY" for worker in described[0]["workers"])
+        return n_ready >= max(1, described[0]["minWorkers"])
+
+    def wait_until_ready(self, models: Iterable[str] | None = None, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
+        """Returns when the server answers and all workers of the models are READY.
+
+        Args:
+            models: names; None means all that it loads when it starts.
+
+        Raises:
+            ServerError: the server died, or it took longer than `timeout_s`.
+        """
+        wanted = list(self.models if models is None else models)
+        deadline = time.monotonic() + timeout_s
+        while waiting := self._not_ready(wanted):
+            if not self.process:
+                raise ServerError(f"TorchServe died:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s:\n{self.log_tail()}")
+            time.sleep(0.2)
+
+    def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> requests.Response:
+        """Registers an archive of the model store, such as `video.mar`, and waits for its workers."""
+        parameters = {"url": archive, "synchronous": "true"}
+        return requests.post(f"{self.management}/models", params=parameters, timeout=timeout_s)
+
+    def log_tail(self) -> str:
+        """The last lines of what the server and its workers wrote."""
+        lines: list[str] = []
+        for name in ("console.log", "model_log.log"):
+            path = self._log_dir / name
+            if path.exists():
+                lines += [f"--- {path}", *path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]
+        return "\n".join(lines)
+
+    @property
+    def _log_dir(self) -> Path:
+        return self.directory / self.environment["LOG_LOCATION"]
+
+    @property
+    def _pid_file(self) -> Path:
+        return Path(self.environment.get("TMPDIR") or self.environment["TEMP"], ".model_server.pid")
+
+    def _not_ready(self, models: Iterable[str]) -> list[str]:
+        if self._get("/models") is None:
+            return ["the server"]
+        return [model for model in models if not self.ready(model)]
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        """What the management API answers; None when it does not, or refuses."""
+        try:
+            response = requests.get(self.management + path, params=parameters, timeout=60)
+        except requests.RequestException:
+            return None
+        return response.json() if response.ok else None
+
+    def _torchserve(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
+        command = [self.python, "-m", "ts.model_server", *arguments]
+        return subprocess.run(command, cwd=self.directory, env=self.environment, start_new_session=True, **options)
+
+
+def project_environment() -> dict[str, str]:
+    """The environment of this process as env.sh changes it."""
+    script = PROJECT_DIR / "env.sh"
+    printer = "import json, os; print(json.dumps(dict(os.environ)))"
+    command = ["bash", "-c", 'source "$0" && exec "$1" -c "$2"', str(script), sys.executable, printer]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """The settings of a properties file."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _free_ports(n_ports: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(n_ports)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,96 @@
+"""What the three handlers share: rows in, one engine call, bodies out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import torch
+
+from handlers.contract import Outcome, Request, parse_request, render
+from handlers.settings import HandlerSettings
+from model_defs.engine import Engine, Item, load_engine
+from model_defs.errors import DetectionError, ErrorCode
+
+logger = logging.getLogger(__name__)
+
+
+class DetectionHandler:
+    """A TorchServe handler over an engine.
+
+    The archive holds one artifact directory a modality, `artifacts/<modality>/`,
+    and `deepdetect.json`, which says what it was built from.
+    """
+
+    modalities: ClassVar[tuple[str, ...]]
+
+    def __init__(self) -> None:
+        self.engine: Engine
+        self.manifest: dict[str, Any] = {}
+
+    def initialize(self, context: Any) -> None:
+        """Loads the model and runs it once; TorchServe calls this when a worker starts.
+
+        Raises:
+            ValueError: the `handler` section of the model configuration is wrong.
+        """
+        settings = HandlerSettings.from_dict((context.model_yaml_config or {}).get("handler"))
+        properties = context.system_properties
+        archive = Path(properties["model_dir"])
+        self.manifest = json.loads((archive / "deepdetect.json").read_text())
+        torch.set_num_threads(settings.torch_threads)
+        cv2.setNumThreads(settings.torch_threads)
+        self.engine = load_engine(
+            {modality: archive / "artifacts" / modality for modality in self.modalities},
+            name=context.model_name,
+            version=context.manifest["model"]["modelVersion"],
+            device=_device(properties.get("gpu_id")),
+            variant=settings.variant,
+            limits=settings.limits,
+            fusion_weights=settings.fusion_weights,
+            cache_items=settings.cache_items,
+            n_threads=settings.decode_threads,
+        )
+        self.engine.warm_up()
+        logger.info("model %s is warm, source digest %s", context.model_name, self.manifest["digest"])
+
+    def handle(self, rows: Sequence[Mapping[str, Any]], context: Any) -> list[str]:
+        """One JSON body for each row, in order; the statuses are set on the context."""
+        headers = [context.get_all_request_header(index) for index in range(len(rows))]
+        if len(rows) == 1 and headers[0].get("describe") == "True":
+            return [json.dumps(self.manifest)]
+        requests = [parse_request(row, row_headers) for row, row_headers in zip(rows, headers, strict=True)]
+        outcomes = iter(self._detect([entry for request in requests for entry in request.entries]))
+        return [
+            self._respond(context, index, request, [next(outcomes) for _ in request.entries])
+            for index, request in enumerate(requests)
+        ]
+
+    def _detect(self, entries: Sequence[Item | DetectionError]) -> list[Outcome]:
+        """An outcome for each entry; those refused on the way in keep their refusal."""
+        items = [entry for entry in entries if isinstance(entry, Item)]
+        try:
+            judged = iter(self.engine.detect_batch(items))
+        except Exception:  # TorchServe would fail the batch without saying why
+            logger.exception("a batch of %d files failed", len(items))
+            judged = iter([DetectionError(ErrorCode.INTERNAL, "the batch could not be judged")] * len(items))
+        return [next(judged) if isinstance(entry, Item) else entry for entry in entries]
+
+    def _respond(self, context: Any, index: int, request: Request, outcomes: Sequence[Outcome]) -> str:
+        status, body = render(request, outcomes, self.engine.name, self.engine.version)
+        # The phrase and headers hold nothing of the caller's: TorchServe miscounts what is not plain ASCII.
+        context.set_response_status(status, HTTPStatus(status).phrase, index)
+        context.set_response_content_type(index, "application/json")
+        if not any(isinstance(value, str) for value in context.get_all_request_header(index).values()):
+            # Only gRPC brings no headers; its StreamPredictions never ends, and takes the worker down, without this.
+            context.set_response_header(index, "ts_stream_next", "false")
+        return body
+
+
+def _device(gpu_id: int | str | None) -> str:
+    return f"cuda:{gpu_id}" if gpu_id is not None and torch.cuda.is_available() else "cpu"

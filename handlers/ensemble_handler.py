@@ -1,0 +1,9 @@
+"""The `ensemble` model: decodes once, judges both tracks, fuses what it finds."""
+
+from __future__ import annotations
+
+from handlers.base import DetectionHandler
+
+
+class EnsembleHandler(DetectionHandler):
+    modalities = ("video", "audio")

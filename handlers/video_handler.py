@@ -1,0 +1,9 @@
+"""The `video` model: judges the video track."""
+
+from __future__ import annotations
+
+from handlers.base import DetectionHandler
+
+
+class VideoHandler(DetectionHandler):
+    modalities = ("video",)

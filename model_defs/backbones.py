@@ -1,0 +1,127 @@
+"""Image backbones from torchvision, without their classifier, and where their weights come from."""
+
+# No postponed annotations here: torch.fx copies those of Backbone.forward into the code that it writes.
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision import models
+
+IMAGENET = "imagenet"
+_HEADS = ("classifier.", "fc.")  # torchvision's names for what we leave out
+
+
+class BackboneWeightsError(RuntimeError):
+    """The pretrained weights asked for cannot be had, or do not fit."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    create: Callable[..., nn.Module]
+    imagenet: models.WeightsEnum
+    n_features: int  # channels of the last feature map
+
+
+_SOURCES = {
+    "efficientnet_b0": _Source(models.efficientnet_b0, models.EfficientNet_B0_Weights.IMAGENET1K_V1, 1280),
+    "resnet50": _Source(models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2, 2048),
+    "mobilenet_v2": _Source(models.mobilenet_v2, models.MobileNet_V2_Weights.IMAGENET1K_V2, 1280),
+}
+BACKBONES = tuple(_SOURCES)
+
+
+class Backbone(nn.Module):
+    """Convolutional features of one image, averaged over space."""
+
+    def __init__(self, features: nn.Module, n_features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.n_features = n_features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) normalised images -> (N, n_features)."""
+        return self.pool(self.features(images)).flatten(1)
+
+
+def create_backbone(name: str, weights: str | Path | None = None, allow_random: bool = False) -> Backbone:
+    """A backbone, pretrained or not.
+
+    Args:
+        name: one of `BACKBONES`.
+        weights: None for random initialisation; "imagenet" for torchvision's weights (downloaded
+            into torch's hub cache when not there yet); or a local .pth / .safetensors file with
+            torchvision's keys, whose classifier is dropped.
+        allow_random: when the weights cannot be reached, warn and start from random ones.
+
+    Raises:
+        ValueError: the name is unknown.
+        BackboneWeightsError: the weights cannot be reached (unless `allow_random`) or do not fit.
+    """
+    if name not in _SOURCES:
+        raise ValueError(f"backbone {name!r} is unknown; allowed: {', '.join(BACKBONES)}")
+    source = _SOURCES[name]
+    state = None
+    try:
+        if weights is not None:
+            state = _read_imagenet(source) if weights == IMAGENET else _read_file(Path(weights))
+    except BackboneWeightsError as error:
+        if not allow_random:
+            raise
+        warnings.warn(f"{error} Going on with random weights, as asked.", stacklevel=2)
+    model = source.create(weights=None)
+    if state is not None:
+        _load_without_head(model, state, weights)
+    return Backbone(_features(model), source.n_features)
+
+
+def _features(model: nn.Module) -> nn.Module:
+    if hasattr(model, "features"):
+        return model.features
+    return nn.Sequential(OrderedDict((k, m) for k, m in model.named_children() if k not in ("avgpool", "fc")))
+
+
+def _read_imagenet(source: _Source) -> dict[str, Tensor]:
+    try:
+        return source.imagenet.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # no network, no such file, or a damaged download
+        raise BackboneWeightsError(
+            f"ImageNet weights {source.imagenet} cannot be downloaded from {source.imagenet.url} ({error}). "
+            "Give a local .pth or .safetensors file instead, or allow random weights."
+        ) from error
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, SafetensorError, EOFError, ValueError) as error:
+        raise BackboneWeightsError(
+            f"backbone weights {path} cannot be read ({error}). Give another file, or allow random weights."
+        ) from error
+    for wrapper in ("state_dict", "model_state_dict", "model"):  # how training scripts commonly nest it
+        if isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    return state
+
+
+def _load_without_head(model: nn.Module, state: dict[str, Tensor], origin: object) -> None:
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    state = {key: value for key, value in state.items() if not key.startswith(_HEADS)}
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # a shape differs
+        raise BackboneWeightsError(f"backbone weights {origin} do not fit: {error}") from error
+    missing = [key for key in missing if not key.startswith(_HEADS)]
+    if missing or unexpected:
+        raise BackboneWeightsError(
+            f"backbone weights {origin} do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}"
+            f" ({len(missing)} and {len(unexpected)} keys); torchvision's names are expected"
+        )

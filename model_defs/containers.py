@@ -1,0 +1,204 @@
+"""What is let in: containers, codecs and sizes, decided before any decoder runs.
+
+Files are opened by libav (PyAV) with its own allow lists switched on: no playlists, no concatenation, no images, no
+network. Hardly anything is decoded here, which makes opening quick and keeps decoders away from what is to be refused.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.logging
+from av.stream import Disposition
+
+from model_defs.decode_budget import out_of_time
+from model_defs.errors import DetectionError, ErrorCode
+from model_defs.limits import Limits
+
+# The container's name in answers, by the name of libav's demuxer.
+CONTAINERS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "mp4",
+    "matroska,webm": "matroska",
+    "avi": "avi",
+    "wav": "wav",
+    "w64": "wav",
+    "flac": "flac",
+    "mp3": "mp3",
+    "ogg": "ogg",
+    "aac": "aac",
+}
+VIDEO_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})
+AUDIO_CODECS = frozenset({"aac", "mp3", "opus", "vorbis", "flac", "alac"})  # and every "pcm_..."
+AUDIO_RATES_HZ = range(4_000, 768_001)
+
+# libav would decode a frame or more of every track to learn what it holds: 14 ms of a 720p clip's 15. Headers tell it
+# as well, except of these: MPEG-4 in mp4 (its size), raw AAC (its rate), FLAC in Ogg (its channels).
+_PROBE_DECODERS = "mpeg4,aac,flac"
+
+# Still pictures that share the mp4 container (ISO/IEC 23008-12, and the AV1 image format).
+_IMAGE_BRANDS = frozenset({"avif", "avis", "heic", "heix", "hevc", "heim", "heis", "mif1", "msf1"})
+_MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"wide", b"free", b"skip"})
+
+
+@dataclass(frozen=True)
+class VideoTrack:
+    """The video track as its container declares it.
+
+    Attributes:
+        width, height: pixels as stored, before rotation.
+        fps: mean frames a second, None where it is not known.
+        rotation_deg: counter-clockwise turn that makes a frame upright, a multiple of 90. libav tells it with the first
+            decoded frame: 0 until then.
+    """
+
+    codec: str
+    width: int
+    height: int
+    fps: float | None
+    rotation_deg: int = 0
+
+
+@dataclass(frozen=True)
+class AudioTrack:
+    """The audio track as its container declares it."""
+
+    codec: str
+    rate_hz: int
+    channels: int
+
+
+def check_size(source: bytes | Path, limits: Limits) -> None:
+    """Refuse an empty, missing or oversized file before it is opened.
+
+    Raises:
+        DetectionError: `empty_body`, `too_large`, or `bad_request` for a path that is not a readable file.
+    """
+    if isinstance(source, Path) and not source.is_file():
+        raise DetectionError(ErrorCode.BAD_REQUEST, f"{source} is not a file")
+    n_bytes = source.stat().st_size if isinstance(source, Path) else len(source)
+    if n_bytes == 0:
+        raise DetectionError(ErrorCode.EMPTY_BODY, "the file is empty")
+    if n_bytes > limits.max_bytes:
+        raise DetectionError(
+            ErrorCode.TOO_LARGE, f"the file has {n_bytes} bytes; at most {limits.max_bytes} are allowed (max_bytes)"
+        )
+
+
+def open_container(source: bytes | Path, limits: Limits) -> av.container.InputContainer:
+    """Open a file of an allowed container and read its headers, decoding nothing.
+
+    Raises:
+        DetectionError: `unknown_container`, `undecodable_media` for a damaged file of a known container,
+            `too_large` for too many tracks, `decode_timeout`.
+    """
+    options = {
+        "format_whitelist": ",".join(CONTAINERS),
+        "protocol_whitelist": "file",
+        "codec_whitelist": _PROBE_DECODERS,
+    }
+    av.logging.set_level(None)  # torchvision switches it on; it is noise here, and slow when it comes from many threads
+    target = f"file:{source}" if isinstance(source, Path) else io.BytesIO(source)
+    try:
+        container = av.open(
+            target,
+            options={"max_pixels": str(limits.max_pixels)},
+            container_options=options,
+            metadata_errors="replace",
+            timeout=(limits.decode_budget_s, None),
+        )
+    except av.ExitError as error:  # probing was interrupted
+        raise out_of_time(limits.decode_budget_s) from error
+    except Exception as error:  # libav and PyAV report damage through many exception types
+        raise _not_opened(source) from error
+    brand = container.metadata.get("major_brand", "").strip()
+    # Bare MP3 and AAC have no signature, so that libav takes other things for them; those then have no sample rate.
+    is_guess = container.format.name in ("mp3", "aac") and not all(stream.rate for stream in container.streams.audio)
+    if is_guess or container.format.name not in CONTAINERS or brand in _IMAGE_BRANDS:
+        raise _unknown()
+    if len(container.streams) > limits.max_streams:
+        raise DetectionError(
+            ErrorCode.TOO_LARGE,
+            f"the file has {len(container.streams)} tracks; at most {limits.max_streams} are allowed (max_streams)",
+        )
+    return container
+
+
+def describe_video(stream: av.VideoStream, limits: Limits) -> VideoTrack:
+    """The track's declaration.
+
+    Raises:
+        DetectionError: `unsupported_codec`, `too_many_pixels`.
+    """
+    codec = _codec_name(stream)
+    if codec not in VIDEO_CODECS:
+        raise _unsupported("video codec", codec, sorted(VIDEO_CODECS))
+    check_pixels(stream.width, stream.height, limits)
+    fps = stream.average_rate or stream.guessed_rate
+    return VideoTrack(codec, stream.width, stream.height, float(fps) if fps else None)
+
+
+def describe_audio(stream: av.AudioStream) -> AudioTrack:
+    """The track's declaration.
+
+    Raises:
+        DetectionError: `unsupported_codec`.
+    """
+    codec = _codec_name(stream)
+    if codec not in AUDIO_CODECS and not codec.startswith("pcm_"):
+        raise _unsupported("audio codec", codec, [*sorted(AUDIO_CODECS), "pcm"])
+    if stream.rate not in AUDIO_RATES_HZ:
+        allowed = f"{AUDIO_RATES_HZ.start} to {AUDIO_RATES_HZ.stop - 1}"
+        raise DetectionError(
+            ErrorCode.UNSUPPORTED_CODEC, f"the audio track has {stream.rate} samples a second; allowed: {allowed}"
+        )
+    return AudioTrack(codec, stream.rate, stream.channels)
+
+
+def check_pixels(width: int, height: int, limits: Limits) -> None:
+    """Refuse a frame larger than the limit.
+
+    Raises:
+        DetectionError: `too_many_pixels`.
+    """
+    if width * height > limits.max_pixels:
+        raise DetectionError(
+            ErrorCode.TOO_MANY_PIXELS,
+            f"a frame has {width} x {height} pixels; at most {limits.max_pixels} are allowed (max_pixels)",
+        )
+
+
+def is_moving_picture(stream: av.VideoStream) -> bool:
+    """Whether a video stream is a film, rather than cover art or a still picture."""
+    return not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image)
+
+
+def _codec_name(stream: av.VideoStream | av.AudioStream) -> str:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+
+
+def _unsupported(what: str, name: str, allowed: list[str]) -> DetectionError:
+    return DetectionError(ErrorCode.UNSUPPORTED_CODEC, f"the {what} is {name}; allowed: {', '.join(allowed)}")
+
+
+def _unknown() -> DetectionError:
+    allowed = ", ".join(dict.fromkeys(CONTAINERS.values()))
+    return DetectionError(ErrorCode.UNKNOWN_CONTAINER, f"the file is not of a known container; allowed: {allowed}")
+
+
+def _not_opened(source: bytes | Path) -> DetectionError:
+    """The error for a file that libav would not open: damaged if its first bytes are of a known container."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(16)
+    else:
+        head = source[:16]
+    if (
+        head[4:8] in _MP4_FIRST_BOXES
+        or head.startswith((b"\x1aE\xdf\xa3", b"fLaC", b"OggS", b"ID3"))
+        or (head[:4] in (b"RIFF", b"RF64") and head[8:12] in (b"AVI ", b"WAVE"))
+    ):
+        return DetectionError(ErrorCode.UNDECODABLE_MEDIA, "the file is damaged: its headers cannot be read")
+    return _unknown()

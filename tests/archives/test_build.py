@@ -1,0 +1,151 @@
+"""What is in an archive, and that the same sources give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from archives.build import BuildError, build_archive, check_model_config, main, tree_digest
+
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+DECLARED = json.loads((PROJECT_DIR / "archives" / "manifest.json").read_text())
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    """Two stand-ins for exported models."""
+    for modality in ("video", "audio"):
+        directory = tmp_path / "artifacts" / modality
+        directory.mkdir(parents=True)
+        content = f"weights of {modality}".encode()
+        (directory / "fp32.pt").write_bytes(content)
+        record = {
+            "network": modality,
+            "metrics": {"accuracy": 0.9},
+            "calibration": {"temperature": 1.5},
+            "spec": {"modality": modality},
+            "torch": "2.8.0",
+            "weights_sha256": "0" * 64,
+            "variants": {"fp32": {"file": "fp32.pt", "sha256": hashlib.sha256(content).hexdigest()}},
+        }
+        (directory / "manifest.json").write_text(json.dumps(record))
+    return tmp_path / "artifacts"
+
+
+def build(name: str, output: Path, artifacts: Path, root: Path = PROJECT_DIR) -> Path:
+    return build_archive(name, DECLARED["archives"][name], DECLARED["version"], output, artifacts, root)
+
+
+def copy_of_the_sources(root: Path) -> Path:
+    for part in ("model_defs", "handlers", "config"):
+        shutil.copytree(PROJECT_DIR / part, root / part)
+    return root
+
+
+def test_the_bytes_depend_neither_on_the_folder_nor_on_times(tmp_path, artifacts):
+    copied = copy_of_the_sources(tmp_path / "elsewhere")
+    for path in copied.rglob("*.py"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    here = build("ensemble", tmp_path / "one", artifacts)
+    there = build("ensemble", tmp_path / "two", shutil.copytree(artifacts, tmp_path / "others"), copied)
+    assert here.read_bytes() == there.read_bytes()
+
+
+def test_packages_are_staged_verbatim_and_nothing_else_is(tmp_path, artifacts):
+    with zipfile.ZipFile(build("video", tmp_path, artifacts)) as archive:
+        names = set(archive.namelist())
+        for package in ("model_defs", "handlers"):
+            for path in (PROJECT_DIR / package).rglob("*.py"):
+                assert archive.read(path.relative_to(PROJECT_DIR).as_posix()) == path.read_bytes()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"MAR-INF", "artifacts", "deepdetect.json", "handlers", "model_defs", "serve_video.py", "video.yaml"}
+    assert not [name for name in names if "__pycache__" in name]
+    assert {name for name in names if name.startswith("artifacts/")} == {
+        "artifacts/video/fp32.pt",
+        "artifacts/video/manifest.json",
+    }
+
+
+def test_the_manifest_says_what_the_archive_was_made_of(tmp_path, artifacts):
+    with zipfile.ZipFile(build("ensemble", tmp_path, artifacts)) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    record = json.loads((tmp_path / "unpacked" / "deepdetect.json").read_text())
+    assert set(record["artifacts"]) == {"video", "audio"}
+    video = record["artifacts"]["video"]
+    assert (video["metrics"], video["calibration"], video["torch"]) == (
+        {"accuracy": 0.9},
+        {"temperature": 1.5},
+        "2.8.0",
+    )
+    assert record["source_digest"] == tree_digest(tmp_path / "unpacked", ("model_defs", "handlers"))
+    manifest = json.loads((tmp_path / "unpacked" / "MAR-INF" / "MANIFEST.json").read_text())
+    assert manifest["model"] == {
+        "modelName": "ensemble",
+        "handler": "serve_ensemble.py",
+        "modelVersion": DECLARED["version"],
+        "configFile": "ensemble.yaml",
+    }
+
+
+@pytest.mark.parametrize("change", ["source", "artifact", "config"])
+def test_the_digest_changes_with_whatever_changes(tmp_path, artifacts, change):
+    root = copy_of_the_sources(tmp_path / "root")
+    before = digest(build("video", tmp_path, artifacts, root))
+    if change == "source":
+        (root / "handlers" / "base.py").open("a").write("# changed\n")
+    elif change == "config":
+        (root / "config" / "video.yaml").open("a").write("jobQueueSize: 7\n")
+    else:
+        manifest = artifacts / "video" / "manifest.json"
+        manifest.write_text(manifest.read_text().replace("1.5", "1.6"))
+    assert digest(build("video", tmp_path, artifacts, root)) != before
+
+
+def digest(archive: Path) -> str:
+    with zipfile.ZipFile(archive) as packed:
+        return json.loads(packed.read("deepdetect.json"))["digest"]
+
+
+def test_a_tampered_artifact_is_refused(tmp_path, artifacts):
+    (artifacts / "audio" / "fp32.pt").write_bytes(b"other weights")
+    with pytest.raises(BuildError, match=r"fp32.pt"):
+        build("audio", tmp_path, artifacts)
+
+
+def test_a_missing_artifact_is_named_with_the_remedy(tmp_path, capsys):
+    assert main(["audio", "--output", str(tmp_path), "--artifacts", str(tmp_path)]) == 1
+    assert "make artifacts" in capsys.readouterr().err
+
+
+def test_the_archivers_own_temporary_folder_is_left_alone(tmp_path, artifacts, monkeypatch):
+    # torch-model-archiver deletes $TMPDIR/<model name> before it starts.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    precious = tmp_path / "video" / "precious.txt"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    build("video", tmp_path / "out", artifacts)
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", list(DECLARED["archives"]))
+def test_every_declared_archive_has_its_handler_and_a_whole_configuration(name):
+    declaration = DECLARED["archives"][name]
+    module, handler = declaration["handler"].split(":")
+    assert f"class {handler}(" in (PROJECT_DIR / f"{module.replace('.', '/')}.py").read_text()
+    check_model_config(PROJECT_DIR / declaration["config"])
+
+
+@pytest.mark.parametrize("change", [{"batchsize": 4}, {"responseTimeout": None}])
+def test_keys_that_torchserve_would_ignore_are_refused(tmp_path, change):
+    record = yaml.safe_load((PROJECT_DIR / "config" / "video.yaml").read_text()) | change
+    path = tmp_path / "video.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in record.items() if value is not None}))
+    with pytest.raises(BuildError, match=next(iter(change))):
+        check_model_config(path)

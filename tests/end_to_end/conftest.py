@@ -1,0 +1,69 @@
+"""One TorchServe with the three archives, shared by the session; it has ports and a temp directory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from client.inference import GrpcClient, HttpClient
+from client.sample import make_sample
+from client.server import PROJECT_DIR, TorchServe
+
+MODELS = ("video", "audio", "ensemble")
+
+
+@pytest.fixture(scope="session")
+def model_store() -> Path:
+    """The archives that `make archive` builds."""
+    store = PROJECT_DIR / "archives"
+    for model in MODELS:
+        if not (store / f"{model}.mar").exists():
+            pytest.fail(f"archives/{model}.mar is not there: run `make archive` first, or `make test`")
+    return store
+
+
+@pytest.fixture(scope="session")
+def server(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
+    server = TorchServe.private(tmp_path_factory.mktemp("torchserve"), model_store, MODELS)
+    try:
+        server.start()
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def http(server: TorchServe) -> HttpClient:
+    return HttpClient(server.inference)
+
+
+@pytest.fixture(scope="session")
+def over_grpc(server: TorchServe) -> Iterator[GrpcClient]:
+    client = GrpcClient(server.grpc_inference)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bytes]:
+    """Makes a small clip: `clip("mp4", duration_s=1.0, face=False)`; the arguments are those of `make_sample`."""
+    directory = tmp_path_factory.mktemp("clips")
+    made: dict[str, bytes] = {}
+
+    def make(suffix: str = "mp4", **arguments) -> bytes:
+        arguments = {"duration_s": 2.0, "width": 480, "height": 360} | arguments
+        key = f"{suffix} {sorted(arguments.items())}"
+        if key not in made:
+            made[key] = make_sample(directory / f"{len(made)}.{suffix}", **arguments).read_bytes()
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sound(clip) -> bytes:
+    """Two seconds of speech as wav."""
+    return clip("wav", video_codec=None, audio_codec="pcm_s16le")

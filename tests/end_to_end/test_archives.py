@@ -1,0 +1,71 @@
+"""An archive needs TorchServe and the pinned packages, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from client.inference import HttpClient
+from client.server import TorchServe
+
+
+@pytest.fixture(scope="module")
+def stock_python(tmp_path_factory) -> str:
+    """An interpreter that has the installed packages, but not this project."""
+    directory = tmp_path_factory.mktemp("stock")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True)
+    (site,) = directory.glob("lib/python3*/site-packages")
+    # Packages below a folder named by a .pth file are found; that folder's own .pth files are not read,
+    # and with them goes the editable install of this project.
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return str(directory / "bin" / "python")
+
+
+@pytest.fixture(scope="module")
+def stock_server(stock_python, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("stock-server")
+    store = directory / "store"
+    store.mkdir()
+    server = TorchServe.private(directory, store, python=stock_python)
+    server.start()
+    server.wait_until_ready()
+    yield server
+    server.stop()
+
+
+def test_registering_an_archive_on_a_stock_server_is_enough(stock_python, stock_server, model_store, sound, detector):
+    found = subprocess.run([stock_python, "-c", "import model_defs"], cwd="/", capture_output=True, text=True)
+    assert "ModuleNotFoundError" in found.stderr, "the stock interpreter sees this project"
+    shutil.copy(model_store / "audio.mar", stock_server.properties["model_store"])
+    response = stock_server.register("audio.mar")
+    assert response.status_code == 200, f"{response.text}\n{stock_server.log_tail()}"
+    stock_server.wait_until_ready(["audio"])
+    answer = HttpClient(stock_server.inference).predict("audio", sound).body
+    path = Path(stock_server.directory, "sound.wav")
+    path.write_bytes(sound)
+    assert answer["probabilities"] == detector.detect_audio(path)["probabilities"]
+
+
+def test_archives_are_not_fetched_from_elsewhere(stock_server):
+    response = stock_server.register("http://127.0.0.1:9/evil.mar")
+    assert response.status_code == 404
+    assert "does not match any allowed URL" in response.text
+
+
+@pytest.mark.parametrize("model", ["video", "audio", "ensemble"])
+def test_a_served_model_tells_what_it_was_made_of(server, model_store, model):
+    with zipfile.ZipFile(model_store / f"{model}.mar") as archive:
+        stored = json.loads(archive.read("deepdetect.json"))
+    told = server.describe(model)["customizedMetadata"]
+    for key in ("name", "version", "digest", "source_digest"):
+        assert told[key] == stored[key]
+    assert told["artifacts"].keys() == stored["artifacts"].keys()
+    for artifact in stored["artifacts"].values():
+        assert {"spec", "metrics", "calibration", "weights_sha256", "torch", "variants"} <= set(artifact)

@@ -1,0 +1,86 @@
+"""The handler between TorchServe and an engine: order, statuses, and faults that stay where they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ts.context import Context, RequestProcessor
+
+from handlers.base import DetectionHandler
+from model_defs.errors import DetectionError, ErrorCode
+
+BAD = DetectionError(ErrorCode.UNDECODABLE_MEDIA, "line\nfeed \u2014 and more")
+
+
+class EchoEngine:
+    """Answers with the file's text; `bad` is refused, `crash` breaks the whole batch."""
+
+    name, version = "echo", "1.0"
+
+    def detect_batch(self, items):
+        if any(item.data == b"crash" for item in items):
+            raise RuntimeError("boom")
+        return [BAD if item.data == b"bad" else {"text": item.data.decode()} for item in items]
+
+
+@pytest.fixture
+def handler() -> DetectionHandler:
+    handler = DetectionHandler()
+    handler.engine = EchoEngine()
+    handler.manifest = {"digest": "abc"}
+    return handler
+
+
+def context(*headers: dict) -> Context:
+    context = Context("echo", "", {}, 1, None, "0.12.0")
+    context.request_processor = [RequestProcessor(dict(each)) for each in headers]
+    return context
+
+
+def handle(handler: DetectionHandler, *bodies: bytes) -> list[tuple[int, dict]]:
+    batch = context(*({"Host": "localhost"} for _ in bodies))
+    texts = handler.handle([{"body": bytearray(body)} for body in bodies], batch)
+    return [(batch.get_response_status(index)[0], json.loads(text)) for index, text in enumerate(texts)]
+
+
+def test_each_request_of_a_batch_stands_or_falls_alone(handler):
+    assert handle(handler, b"a", b"bad", b"", b"d") == [
+        (200, {"text": "a"}),
+        (422, BAD.to_dict()),
+        (400, {"error": {"code": "empty_body", "message": EMPTY, "status": 400}}),
+        (200, {"text": "d"}),
+    ]
+
+
+EMPTY = "the body is empty; a video or audio file is expected"
+
+
+def test_an_engine_that_breaks_costs_no_worker(handler):
+    statuses = [status for status, _ in handle(handler, b"a", b"crash")]
+    assert statuses == [500, 500]
+
+
+def test_phrase_and_headers_hold_nothing_of_the_callers(handler):
+    batch = context({"Host": "localhost"})
+    handler.handle([{"body": bytearray(b"bad")}], batch)
+    assert batch.get_response_status(0) == (422, "Unprocessable Entity")
+    assert batch.get_response_headers(0) == {"content-type": "application/json"}
+
+
+def test_several_files_in_one_request_do_not_shift_the_next_one(handler):
+    batch = context({"Host": "localhost"}, {"Host": "localhost"})
+    rows = [{"body": {"instances": ["YQ==", "Yg=="]}}, {"body": bytearray(b"c")}]
+    first, second = (json.loads(text) for text in handler.handle(rows, batch))
+    assert first == {"predictions": [{"text": "a"}, {"text": "b"}]}
+    assert second == {"text": "c"}
+
+
+def test_grpc_streams_are_told_to_end(handler):
+    batch = context({"data": {"content-type": ""}})
+    handler.handle([{"data": bytearray(b"a")}], batch)
+    assert batch.get_response_headers(0)["ts_stream_next"] == "false"
+
+
+def test_a_describe_request_gets_the_archives_manifest(handler):
+    assert [json.loads(text) for text in handler.handle([{}], context({"describe": "True"}))] == [{"digest": "abc"}]
