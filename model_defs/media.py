@@ -109,6 +109,14 @@ class Media:
         """Packets and frames that it took so far."""
         return self._file.counts
 
+    def require_video(self) -> None:
+        """Raise DetectionError `no_video_track` or `unsupported_codec` unless there is a video track to read."""
+        _require(self._file.video, ErrorCode.NO_VIDEO_TRACK, f"the {self.container} file has no video track")
+
+    def require_audio(self) -> None:
+        """Raise DetectionError `no_audio_track` or `unsupported_codec` unless there is an audio track to read."""
+        _require(self._file.audio, ErrorCode.NO_AUDIO_TRACK, f"the {self.container} file has no audio track")
+
     def frames(self, n_frames: int | None = None, interval_s: float | None = None, max_frames: int = 64) -> list[Frame]:
         """Frames spread over the whole clip, either `n_frames` of them or one each `interval_s`, at most `max_frames`.
 
@@ -154,7 +162,7 @@ class Media:
         Raises:
             DetectionError: `no_audio_track`, `unsupported_codec`, `undecodable_media`, `decode_timeout`.
         """
-        _require(self._file.audio, ErrorCode.NO_AUDIO_TRACK, "the file has no audio track")
+        self.require_audio()
         with self._decoding():
             segments = self._audio_reader.read(rate_hz, window_s, max_windows)
         if not segments:

@@ -124,8 +124,7 @@ class VideoScorer(Scorer):
     modality = "video"
 
     def sample(self, media: Media, options: DetectOptions) -> VideoSample:
-        if media.video is None:
-            raise DetectionError(ErrorCode.NO_VIDEO_TRACK, f"the {media.container} file has no video track")
+        media.require_video()  # before weights are loaded for nothing
         spec = self.artifact.spec
         by_count = None if options.interval_s else options.frames or spec.n_frames
         frames = media.frames(n_frames=by_count, interval_s=options.interval_s)
@@ -179,8 +178,7 @@ class AudioScorer(Scorer):
     modality = "audio"
 
     def sample(self, media: Media, options: DetectOptions) -> AudioSample:
-        if media.audio is None:
-            raise DetectionError(ErrorCode.NO_AUDIO_TRACK, f"the {media.container} file has no audio track")
+        media.require_audio()
         spec = self.artifact.spec
         segments = media.audio_segments(spec.rate_hz, spec.window_s, spec.max_windows)
         return audio_sample(segments, spec, _frontend(spec))

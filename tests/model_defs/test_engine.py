@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from model_defs.cache import ModelCache
+from client.sample import make_sample
 from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
@@ -105,26 +105,16 @@ def test_a_repeat_is_a_hit_with_the_same_verdict(artifacts_dir, clip):
     assert engine.detect_batch([Item(clip)])[0]["modalities"]
 
 
-def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip):
+def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, tmp_path):
     class Fragile(AudioScorer):
         def score(self, samples):
             if any(len(sample.starts_s) == 1 for sample in samples):
                 raise RuntimeError("one window breaks this network")
             return super().score(samples)
 
-    engine = Engine({"audio": Fragile(artifacts_dir / "audio")}, cache=ModelCache(0))
-    sample = engine.scorers["audio"].sample
-    short = iter([False, False, True, False])
-
-    def first_window_only(media, options):
-        whole = sample(media, options)
-        if next(short):
-            whole.starts_s[1:] = []
-        return whole
-
-    engine.scorers["audio"].sample = first_window_only
-    engine._pool._max_workers = 1  # keeps the order in which samples are taken
-    answers = engine.detect_batch([Item(clip)] * 4)
+    short = make_sample(tmp_path / "short.wav", duration_s=2.0, video_codec=None, audio_codec="pcm_s16le")
+    engine = Engine({"audio": Fragile(artifacts_dir / "audio")})
+    answers = engine.detect_batch([Item(clip), Item(clip), Item(short), Item(clip)])
     assert [isinstance(answer, DetectionError) for answer in answers] == [False, False, True, False]
     assert answers[2].code is ErrorCode.INTERNAL
     assert "one window" in answers[2].message

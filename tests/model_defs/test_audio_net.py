@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model_defs.audio_net import AudioNet
+from model_defs.registry import build_network
+
+
+@pytest.mark.parametrize("n_steps", [1, 5, 126, 251])
+def test_attention_covers_every_feature_frame(n_steps: int) -> None:
+    net = AudioNet(n_channels=(16, 16), n_hidden=8, n_layers=1).eval()
+    with torch.inference_mode():
+        _, attention = net(torch.randn(2, n_steps, 120))
+    assert attention.shape == (2, n_steps)
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(2))
+
+
+def test_convolutions_shorten_what_the_gru_reads() -> None:
+    net = AudioNet(n_channels=(16, 16), n_hidden=8).eval()
+    assert net.local(torch.randn(1, 120, 252)).shape == (1, 16, 63)
+
+
+def test_input_scale_does_not_matter() -> None:
+    torch.manual_seed(0)
+    net, features = build_network("audio").eval(), torch.randn(1, 50, 120)
+    with torch.inference_mode():
+        torch.testing.assert_close(net(features)[0], net(10 * features + 3)[0], atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["audio", "audio_cnn_gru", "audio_light"])
+def test_every_parameter_learns(name: str) -> None:
+    net = build_network(name)
+    net(torch.randn(2, 40, 120))[0].square().sum().backward()
+    without = [key for key, parameter in net.named_parameters() if parameter.grad is None]
+    assert not without

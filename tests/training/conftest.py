@@ -1,0 +1,56 @@
+"""A tiny labelled data set of each modality."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clips import tone, write_audio, write_clip
+
+LABELS = ("real", "fake")
+
+
+def write_manifest(folder: Path, rows: list[dict]) -> None:
+    """manifest.csv of a data set folder."""
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_dataset(folder: Path, suffix: str, make_clip, n_train: int = 8, n_val: int = 4) -> Path:
+    """Clips of alternating class, each a group of its own; `make_clip(index, label)` gives the bytes."""
+    rows = []
+    for index in range(n_train + n_val):
+        label, split = LABELS[index % 2], "train" if index < n_train else "val"
+        path = folder / split / f"{label}_{index}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make_clip(index, index % 2))
+        rows.append({"file": path.relative_to(folder), "label": label, "split": split, "group": f"person {index}"})
+    write_manifest(folder, rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def audio_dataset(tmp_path_factory) -> Path:
+    """Half-second sounds: real ones are hoarse (noise and a tone), fake ones pure tones."""
+
+    def make_clip(index: int, label: int) -> bytes:
+        sound = tone(0.5, frequency_hz=200 + 60 * index)
+        noise = np.random.default_rng(index).normal(0, 0.3, len(sound))
+        return write_audio(sound=sound if label else (0.3 * sound + noise).astype(np.float32), duration_s=0.5)
+
+    return write_dataset(tmp_path_factory.mktemp("audio"), ".wav", make_clip)
+
+
+@pytest.fixture(scope="session")
+def video_dataset(tmp_path_factory) -> Path:
+    """Clips of a second without a face; each shows other times, so no two hold the same bytes."""
+
+    def make_clip(index: int, label: int) -> bytes:
+        return write_clip(times_s=[(index + frame) / 10 for frame in range(10)])
+
+    return write_dataset(tmp_path_factory.mktemp("video"), ".mp4", make_clip, n_train=4, n_val=2)

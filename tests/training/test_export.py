@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+import training.export as export
+from model_defs.artifact import ArtifactError
+from model_defs.registry import NETWORKS, build_network
+from model_defs.spec import spec_to_dict
+from model_defs.weights import save_weights, sha256_of
+from training.export import Tolerance, check_inputs, export_variants
+from training.measure import write_measured
+from training.quantization import calibrate, save_observer_state
+
+VARIANTS = ("fp32", "int8", "fp16")
+
+
+def _publish(directory: Path, name: str) -> Path:
+    torch.manual_seed(2)
+    directory.mkdir()
+    net = build_network(name).eval()
+    save_weights(directory / "model.safetensors", net, {"network": name, "spec": spec_to_dict(NETWORKS[name].spec)})
+    if NETWORKS[name].modality == "video":
+        clips = check_inputs(NETWORKS[name].spec, n_inputs=2)
+        save_observer_state(directory / "quantization.safetensors", calibrate(net, clips.split(1)))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def audio_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _publish(tmp_path_factory.mktemp("published") / "audio", "audio_light")
+
+
+@pytest.fixture
+def weights_dir(audio_weights: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(audio_weights, tmp_path / "weights"))
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in directory.iterdir()}
+
+
+def _measured(weights_dir: Path, **variants: dict) -> dict:
+    rows = {name: {"forward_ms": 10.0, "max_abs_diff": 0.0, "agreement": 1.0} | row for name, row in variants.items()}
+    digest = sha256_of(weights_dir / "model.safetensors")
+    return {"weights_sha256": digest, "variants": rows, "measured_on": {"hardware": "a test"}}
+
+
+def test_writes_every_variant_and_a_manifest_that_describes_it(weights_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "deep" / "audio"
+    returned = export_variants(weights_dir, output)
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert {path.name for path in output.iterdir()} == {"manifest.json", *(f"{name}.pt" for name in VARIANTS)}
+    assert manifest["name"] == manifest["modality"] == "audio"
+    assert manifest["labels"] == ["real", "fake"]
+    assert manifest["calibration"] == {"temperature": 1.0, "bias": 0.0, "threshold": 0.5}
+    assert manifest["weights_sha256"] == sha256_of(weights_dir / "model.safetensors")
+    for name, entry in manifest["variants"].items():
+        assert entry["sha256"] == sha256_of(output / entry["file"])
+        assert entry["size_bytes"] == (output / entry["file"]).stat().st_size
+        assert entry["forward_ms"] is None, "what was not measured is not stated"
+        assert returned["checks"][name].agreement > 0
+    assert returned["checks"]["fp32"].max_abs < 1e-5
+
+
+@pytest.mark.parametrize("name", ["audio_light", "video_light"])
+def test_bytes_do_not_depend_on_the_folder_or_on_what_the_process_did_before(tmp_path: Path, name: str) -> None:
+    weights_dir = _publish(tmp_path / "weights", name)
+    here, there = tmp_path / "here", tmp_path / "there"
+    export_variants(weights_dir, here)
+    export_variants(weights_dir, here)  # after much else was scripted in this process
+    moved = Path(shutil.copytree(weights_dir, tmp_path / "elsewhere" / "weights"))
+    command = [sys.executable, "-m", "training.export", str(moved), "--output", str(there)]
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(export.__file__).parents[1])
+    assert _digests(here) == _digests(there)
+
+
+def test_files_hold_no_paths(weights_dir: Path, tmp_path: Path) -> None:
+    export_variants(weights_dir, tmp_path / "audio")
+    for variant in VARIANTS:
+        with zipfile.ZipFile(tmp_path / "audio" / f"{variant}.pt") as archive:
+            for name in archive.namelist():
+                assert not name.endswith(".debug_pkl")
+                assert str(Path(export.__file__).parents[1]).encode() not in archive.read(name)
+
+
+def test_measured_figures_reach_the_manifest_and_choose_the_default(weights_dir: Path, tmp_path: Path) -> None:
+    cases = [
+        ({"forward_ms": 4.0, "agreement": 1.0}, "int8"),
+        ({"forward_ms": 9.8, "agreement": 1.0}, "fp32"),  # not quicker by enough
+        ({"forward_ms": 4.0, "agreement": 0.95}, "fp32"),  # differs too often
+    ]
+    for int8, expected in cases:
+        write_measured(weights_dir, _measured(weights_dir, fp32={}, int8=int8))
+        manifest = export_variants(weights_dir, tmp_path / "audio")
+        assert manifest["default_variant"] == {"cpu": expected, "cuda": "fp16"}
+        assert manifest["variants"]["int8"]["forward_ms"] == int8["forward_ms"]
+        assert manifest["measured_on"] == {"hardware": "a test"}
+
+
+def test_figures_of_other_weights_and_poor_agreement_are_refused(weights_dir: Path, tmp_path: Path) -> None:
+    write_measured(weights_dir, _measured(weights_dir) | {"weights_sha256": "0" * 64})
+    with pytest.raises(ArtifactError, match="measure again"):
+        export_variants(weights_dir, tmp_path / "audio")
+    write_measured(weights_dir, _measured(weights_dir, int8={"agreement": 0.6}))
+    with pytest.raises(ArtifactError, match=r"int8 agrees with fp32 on 60.0%"):
+        export_variants(weights_dir, tmp_path / "audio")
+
+
+def test_a_variant_that_differs_too_much_leaves_what_was_there(
+    weights_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "audio"
+    export_variants(weights_dir, output, ("fp32",))
+    before = _digests(output)
+    monkeypatch.setitem(export.TOLERANCES, "int8", Tolerance(1e-9, 1e-9))
+    with pytest.raises(ArtifactError, match="int8 differs too much"):
+        export_variants(weights_dir, output)
+    assert _digests(output) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".export")] == []
+
+
+def test_int8_of_a_video_network_needs_its_calibration(tmp_path: Path) -> None:
+    weights_dir = _publish(tmp_path / "weights", "video_light")
+    (weights_dir / "quantization.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"quantization\.safetensors"):
+        export_variants(weights_dir, tmp_path / "video")
+
+
+def test_scripting_survives_a_reused_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_module, n_failures = torch.jit.script, 2
+
+    def unlucky(module: torch.nn.Module) -> torch.jit.ScriptModule:
+        nonlocal n_failures
+        n_failures -= 1
+        if n_failures >= 0:
+            raise RuntimeError("builtin cannot be used as a value")
+        return compile_module(module)
+
+    monkeypatch.setattr(torch.jit, "script", unlucky)
+    assert export.script(torch.nn.Linear(2, 2))(torch.zeros(1, 2)).shape == (1, 2)
+    n_failures = 99
+    with pytest.raises(RuntimeError, match="builtin"):
+        export.script(torch.nn.Linear(2, 2))

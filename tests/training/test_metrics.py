@@ -1,0 +1,66 @@
+"""Figures against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.metrics import equal_error_rate, summarize
+
+LABELS = [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("p_fake", "expected"),
+    [
+        ([0.1, 0.2, 0.3, 0.7, 0.8, 0.9], 0.0),  # apart
+        ([0.9, 0.8, 0.7, 0.3, 0.2, 0.1], 1.0),  # the wrong way round
+        ([0.1, 0.2, 0.8, 0.3, 0.7, 0.9], 1 / 3),  # one of three of each on the wrong side
+        ([0.5] * 6, 0.5),  # no information
+    ],
+)
+def test_equal_error_rate(p_fake, expected):
+    assert equal_error_rate(LABELS, p_fake) == pytest.approx(expected)
+
+
+def test_figures_of_a_small_case():
+    # Of the nine pairs (real, fake) seven are in order; at 0.5 one real and one fake clip are wrong.
+    figures = summarize(LABELS, [0.1, 0.2, 0.8, 0.3, 0.7, 0.9], n_resamples=0)
+    assert figures["auc"].value == pytest.approx(7 / 9)
+    assert figures["accuracy"].value == pytest.approx(4 / 6)
+    assert figures["auc"].low == figures["auc"].value == figures["auc"].high
+
+
+def test_balanced_accuracy_weighs_the_classes_alike():
+    figures = summarize([0] * 9 + [1], [0.1] * 10, n_resamples=0)
+    assert figures["accuracy"].value == pytest.approx(0.9)
+    assert figures["balanced_accuracy"].value == pytest.approx(0.5)
+
+
+def test_intervals_hold_the_value_and_narrow_with_more_clips():
+    rng = np.random.default_rng(0)
+    widths = []
+    for n_clips in (40, 1_000):
+        labels = np.arange(n_clips) % 2
+        p_fake = np.clip(0.4 + 0.2 * labels + rng.normal(0, 0.2, n_clips), 0, 1)
+        auc = summarize(labels, p_fake, n_resamples=200)["auc"]
+        assert auc.low <= auc.value <= auc.high
+        widths.append(auc.high - auc.low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_clips_of_one_group_count_once():
+    rng = np.random.default_rng(1)
+    labels = np.arange(20) % 2
+    p_fake = np.clip(0.4 + 0.2 * labels + rng.normal(0, 0.2, 20), 0, 1)
+    alone = summarize(labels, p_fake, list(range(20)), n_resamples=300)["auc"]
+    copied = summarize(np.repeat(labels, 10), np.repeat(p_fake, 10), np.repeat(np.arange(20), 10), n_resamples=300)[
+        "auc"
+    ]
+    assert copied.high - copied.low == pytest.approx(alone.high - alone.low, rel=0.2)
+
+
+@pytest.mark.parametrize(("labels", "p_fake"), [([1, 1], [0.1, 0.2]), ([0, 1], [0.5])])
+def test_one_class_or_another_length_is_refused(labels, p_fake):
+    with pytest.raises(ValueError, match="both classes"):
+        summarize(labels, p_fake)

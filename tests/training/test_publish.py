@@ -1,0 +1,110 @@
+"""What is published is what was measured: rounded weights, a fitted calibration, honest figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_defs.registry import NETWORKS, build_network
+from model_defs.spec import LABELS, spec_to_dict
+from model_defs.weights import load_weights, sha256_of
+from training.datasets import load_dataset, select
+from training.engine import Scores
+from training.evaluation import score_clips
+from training.prepare import prepare
+from training.publish import fit_calibration, publish
+
+SPEC = replace(NETWORKS["audio_light"].spec, hop_length=1024)
+
+
+@pytest.fixture
+def checkpoint(audio_dataset, tmp_path) -> Path:
+    """A network that was not trained, turned so that its margin rises with the label of the val clips."""
+    torch.manual_seed(0)
+    net = build_network("audio_light").eval()
+    val = prepare(select(load_dataset(audio_dataset), "val"), SPEC, tmp_path / "cache", show_progress=False)
+    scores = score_clips(net, val, SPEC)
+    margin = scores.logits[:, 1] - scores.logits[:, 0]
+    if margin[scores.labels == 1].mean() < margin[scores.labels == 0].mean():
+        with torch.no_grad():
+            net.classifier[-1].weight.neg_()
+    path = tmp_path / "model.pt"
+    torch.save(
+        {
+            "network": "audio_light",
+            "spec": spec_to_dict(SPEC),
+            "labels": list(LABELS),
+            "epoch": 1,
+            "state": net.state_dict(),
+        },
+        path,
+    )
+    return path
+
+
+def test_published_folder_is_complete_and_consistent(checkpoint, audio_dataset, tmp_path):
+    output = tmp_path / "weights"
+    figures = publish(checkpoint, audio_dataset, output, cache_dir=tmp_path / "cache", n_workers=1)
+
+    net, meta = load_weights(output / "model.safetensors")
+    original, _ = load_weights(checkpoint)
+    for name, tensor in original.state_dict().items():
+        torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+    assert meta["spec"] == spec_to_dict(SPEC)
+    assert meta["metrics"]["val"]["fp32"]["auc"]["value"] == pytest.approx(
+        figures["val"]["fp32"]["auc"].value, abs=1e-4
+    )
+    assert set(figures) == {"val"}  # test stays closed unless it is asked for
+    assert set(figures["val"]) == {"fp32", "int8"}
+
+    measured = json.loads((output / "measured.json").read_text())
+    assert measured["weights_sha256"] == sha256_of(output / "model.safetensors")
+    card = (output / "MODEL_CARD.md").read_text()
+    for expected in (
+        "audio_light",
+        "| val | fp32 |",
+        "## Intended use and limits",
+        "`hop_length`: 1024",
+        "| train | 4 | 4 |",
+    ):
+        assert expected in card
+    assert str(audio_dataset) not in card
+
+
+def test_publishing_twice_gives_the_same_weights(checkpoint, audio_dataset, tmp_path):
+    digests = set()
+    for name in ("a", "b"):
+        publish(checkpoint, audio_dataset, tmp_path / name, cache_dir=tmp_path / "cache", n_workers=1)
+        digests.add(sha256_of(tmp_path / name / "model.safetensors"))
+    assert len(digests) == 1
+
+
+def make_scores(margin: np.ndarray, labels: np.ndarray) -> Scores:
+    return Scores(np.stack([-margin / 2, margin / 2], axis=1), labels, tuple(map(str, range(len(labels)))))
+
+
+def test_calibration_recovers_temperature_and_bias():
+    rng = np.random.default_rng(0)
+    log_odds = rng.normal(0, 2, 20_000)
+    labels = (rng.random(20_000) < 1 / (1 + np.exp(-log_odds))).astype(int)
+    fitted = fit_calibration(make_scores(3.0 * log_odds + 1.5, labels))  # overconfident and shifted to fake
+    assert fitted.temperature == pytest.approx(3.0, rel=0.1)
+    assert fitted.bias == pytest.approx(-0.5, abs=0.1)
+
+
+def test_calibration_does_not_follow_the_share_of_fakes():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], [900, 100])
+    fitted = fit_calibration(make_scores(rng.normal(2.0 * labels - 1.0, 1.0), labels))
+    assert fitted.bias == pytest.approx(0.0, abs=0.25)
+
+
+def test_network_worse_than_chance_is_not_published():
+    labels = np.arange(40) % 2
+    with pytest.raises(ValueError, match="no better than chance"):
+        fit_calibration(make_scores(1.0 - 2.0 * labels, labels))

@@ -1,0 +1,157 @@
+"""How long every variant takes, how far it is from fp32, and where the time of a request goes.
+
+python -m training.bench [--artifacts DIR] [--clip FILE] [--repeats N] [--threads N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from model_defs.artifact import DEVICES, VARIANTS, read_manifest
+from model_defs.engine import Engine, Item, load_engine
+from model_defs.errors import DetectionError
+from model_defs.media import Media
+from model_defs.options import DetectOptions
+from model_defs.scorer import Scorer, VideoScorer
+from model_defs.video_input import video_tensor
+from training.measure import describe_machine, forward_times_ms, interleaved_ms, load_runnable
+
+STAGES = ("decode", "faces", "features", "forward")
+NOT_MEASURED = "–"  # the device is absent, or the weights were published without it
+
+
+def stage_times_ms(engines: Mapping[str, Engine], clip: Path, n_repeats: int) -> dict[str, dict[str, float]]:
+    """Median time of each stage of one request, and of the whole (`total`), for each engine.
+
+    `other` is what the stages leave: hashing, fusing, waiting for the decoding thread.
+
+    Raises:
+        DetectionError: an engine refuses the clip.
+    """
+    data = clip.read_bytes()
+    samples: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in engines}
+
+    def request(name: str) -> None:
+        answer = engines[name].detect_batch([Item(data, clip.name)])[0]
+        if isinstance(answer, DetectionError):
+            raise answer
+        times_s = {stage: answer["timings_s"].get(stage, 0.0) for stage in STAGES}
+        total_s = answer["processing_time"]
+        for stage, seconds in {**times_s, "other": total_s - sum(times_s.values()), "total": total_s}.items():
+            samples[name][stage].append(seconds * 1e3)
+
+    for engine in engines.values():
+        engine.warm_up()
+    n_warm_up = 2
+    interleaved_ms({name: lambda name=name: request(name) for name in engines}, n_repeats, n_warm_up)
+    return {
+        name: {stage: statistics.median(values[n_warm_up:]) for stage, values in stages.items()}
+        for name, stages in samples.items()
+    }
+
+
+def variant_table(modality: str, manifest: dict, times_ms: Mapping[str, float], n_inputs: int) -> Table:
+    """One row a variant; what the manifest knows of real validation inputs beside what was timed here."""
+    unit = "clip" if modality == "video" else f"clip of {n_inputs} windows"
+    table = Table(title=f"{modality} ({manifest['network']}): forward pass of one {unit}", title_justify="left")
+    for heading in (
+        "variant",
+        "device",
+        "median",
+        "/ fp32",
+        "size",
+        "/ fp32",
+        "max. diff.",
+        "same verdict",
+    ):
+        table.add_column(heading, justify="left" if heading in ("variant", "device") else "right")
+    fp32_bytes = manifest["variants"]["fp32"]["size_bytes"]
+    for variant in sorted(manifest["variants"], key=VARIANTS.index):
+        entry = manifest["variants"][variant]
+        time_ms = times_ms.get(variant)
+        gap, agreement = entry.get("max_abs_diff"), entry.get("agreement")
+        table.add_row(
+            variant,
+            DEVICES[variant][0],
+            NOT_MEASURED if time_ms is None else f"{time_ms:.1f} ms",
+            "" if time_ms is None else f"{time_ms / times_ms['fp32']:.2f}",
+            f"{entry['size_bytes'] / 2**20:.1f} MiB",
+            f"{entry['size_bytes'] / fp32_bytes:.0%}",
+            NOT_MEASURED if gap is None else f"{gap:.2g}",
+            NOT_MEASURED if agreement is None else f"{agreement:.1%} of {entry['n_inputs']}",
+        )
+    return table
+
+
+def stage_table(times_ms: Mapping[str, Mapping[str, float]], clip: Path) -> Table:
+    """One row a model; the share of each stage in percent of the whole."""
+    table = Table(title=f"one request: {clip.name}, variant as the archive picks it, no cache", title_justify="left")
+    table.add_column("model")
+    for stage in (*STAGES, "other", "total"):
+        table.add_column(stage, justify="right")
+    for name, stages in times_ms.items():
+        shares = [f"{stages[stage]:.1f} ms  {stages[stage] / stages['total']:4.0%}" for stage in (*STAGES, "other")]
+        table.add_row(name, *shares, f"{stages['total']:.1f} ms")
+    return table
+
+
+def clip_inputs(scorer: Scorer, clip: Path) -> Tensor:
+    """What the network is fed for this clip: (1, T, 3, H, W) or (n_windows, T, n_features)."""
+    with Media(clip) as media:
+        sample = scorer.sample(media, DetectOptions())
+    if isinstance(scorer, VideoScorer):
+        return video_tensor(sample.crops, scorer.artifact.spec)[None]
+    return torch.as_tensor(sample.features)
+
+
+def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
+    """Measure and print everything."""
+    machine = describe_machine()
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    console.print(f"{machine['hardware']}; torch threads: {machine['torch_threads']}; {versions}; {machine['date']}")
+    console.print(f"medians of {n_repeats} repetitions, variants and models in turns, in one process\n")
+    paths = {path.name: path for path in (artifacts / "video", artifacts / "audio") if path.is_dir()}
+    engines = {
+        modality: load_engine({modality: path}, name=modality, cache_items=0) for modality, path in paths.items()
+    }
+    if len(paths) > 1:
+        engines["ensemble"] = load_engine(paths, cache_items=0)
+    for modality, path in paths.items():
+        inputs = clip_inputs(engines[modality].scorers[modality], clip)
+        times_ms = forward_times_ms(load_runnable(path), inputs, n_repeats)
+        console.print(variant_table(modality, read_manifest(path), times_ms, len(inputs)))
+    console.print("max. diff. of p_fake and same verdict: against fp32 on real validation inputs, from the manifest")
+    console.print(f"{NOT_MEASURED} not measured: fp16 runs on CUDA only\n")
+    console.print(stage_table(stage_times_ms(engines, clip, n_repeats), clip))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.bench", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--artifacts", type=Path, default=Path("build/artifacts"), metavar="DIR", help="holds video/, audio/"
+    )
+    parser.add_argument("--clip", type=Path, default=Path("build/sample.mp4"), metavar="FILE")
+    parser.add_argument("--repeats", type=int, default=15, metavar="N")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="torch threads, as in one worker (default 1)"
+    )
+    options = parser.parse_args(arguments)
+    for path in (options.artifacts / "video", options.clip):
+        if not path.exists():
+            parser.error(f"{path} is not there; `make artifacts sample` makes it")
+    torch.set_num_threads(options.threads)
+    run(options.artifacts, options.clip, options.repeats, Console(width=110))
+
+
+if __name__ == "__main__":
+    main()

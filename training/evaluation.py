@@ -1,0 +1,54 @@
+"""Clips scored as serving scores them, from prepared arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from model_defs.audio_features import MfccFrontend
+from model_defs.audio_input import audio_sample
+from model_defs.errors import DetectionError
+from model_defs.spec import AudioSpec, InputSpec
+from model_defs.video_input import video_tensor
+from training.engine import Scores
+from training.prepare import PreparedClip
+
+
+def score_clips(
+    net: nn.Module, clips: Sequence[PreparedClip], spec: InputSpec, device: str = "cpu", *, show_progress: bool = False
+) -> Scores:
+    """Logits of each clip; those of an audio clip's windows are averaged, as serving does.
+
+    A waveform that serving would refuse (silence) is left out.
+
+    Args:
+        net: any variant of a network, in eval mode; (B, T, ...) -> logits (B, 2) and attention.
+        clips: prepared with the same spec.
+        spec: what the network is fed.
+        device: where the network is.
+        show_progress: draw a bar on stderr.
+    """
+    make_inputs = clip_inputs(spec)
+    logits, scored = [], []
+    with torch.inference_mode():
+        for clip in tqdm(clips, desc="score", unit="clip", leave=False, disable=not show_progress):
+            try:
+                inputs = make_inputs(clip)
+            except DetectionError:
+                continue
+            logits.append(net(inputs.to(device))[0].float().mean(dim=0).cpu().numpy())
+            scored.append(clip.clip)
+    labels = np.array([clip.label for clip in scored], dtype=int)
+    return Scores(np.array(logits, dtype=np.float64).reshape(-1, 2), labels, tuple(clip.group for clip in scored))
+
+
+def clip_inputs(spec: InputSpec):
+    """A function from a prepared clip to the network's input: (1, T, 3, S, S) or (windows, steps, features)."""
+    if isinstance(spec, AudioSpec):
+        frontend = MfccFrontend(spec).eval()
+        return lambda clip: torch.as_tensor(audio_sample(clip.audio_segments(), spec, frontend).features)
+    return lambda clip: video_tensor(np.array(clip.array()), spec)[None]

@@ -1,0 +1,246 @@
+"""From published weights to an artifact directory of TorchScript files.
+
+    python -m training.export WEIGHTS_DIR --output DIR
+
+A weights directory holds model.safetensors (model_defs.weights), for video also quantization.safetensors
+(training.quantization), and measured.json (training.measure). The same weights under the same versions give
+the same bytes, in any directory: that is why speeds come from measured.json and are not taken here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import io
+import json
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from model_defs.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
+from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
+from model_defs.weights import load_weights, sha256_of
+from training.measure import Difference, compare, read_measured
+from training.optimization import fold_batch_norms
+from training.quantization import load_observer_state, quantize_int8
+
+WEIGHTS_FILE, OBSERVER_FILE = "model.safetensors", "quantization.safetensors"
+CHECK_SEED = 20_250_101
+_MANGLED = re.compile(r"[./]___torch_mangle_\d+")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far p_fake of a reloaded variant may lie from the eager fp32 network on the check's inputs."""
+
+    max_abs_diff: float
+    mean_abs_diff: float
+
+
+# fp32 differs by the order of sums only; the synthetic inputs are unlike the ones int8 was calibrated on,
+# so its verdicts on real ones are held by MIN_AGREEMENT.
+TOLERANCES = {"fp32": Tolerance(1e-4, 1e-4), "fp16": Tolerance(0.02, 0.005), "int8": Tolerance(0.4, 0.1)}
+MIN_AGREEMENT = 0.9  # share of real inputs that a variant must give fp32's verdict for, as measured.json has it
+MIN_SPEEDUP = 1.1  # int8 becomes the default on the CPU only if it is quicker by this factor...
+MIN_DEFAULT_AGREEMENT = 0.98  # ... and agrees this often
+
+
+def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ...] = VARIANTS) -> dict:
+    """Write `<variant>.pt` files and manifest.json.
+
+    Each file is loaded again and compared with the eager network before any of them is put in place.
+
+    Args:
+        weights_dir: holds model.safetensors and what else the module's docstring names.
+        output_dir: created or replaced as a whole.
+        variants: which ones to write.
+
+    Returns:
+        The manifest, and under its key "checks" (which is not written) the `Difference` of each variant.
+
+    Raises:
+        FileNotFoundError: the weights, or for int8 of a video network the observer state, are absent.
+        ArtifactError: a variant lies outside of TOLERANCES or MIN_AGREEMENT, or measured.json is of other weights.
+    """
+    weights_dir, output_dir = Path(weights_dir), Path(output_dir)
+    net, meta = load_weights(weights_dir / WEIGHTS_FILE)
+    digest = sha256_of(weights_dir / WEIGHTS_FILE)
+    record = _record(meta, digest)
+    measured = _measured(weights_dir, digest, variants)
+    inputs = check_inputs(spec_from_dict(meta["spec"]))
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=".export-") as scratch:
+        staged, checks, entries = Path(scratch) / "artifact", {}, {}
+        staged.mkdir()
+        for variant in variants:
+            content = serialize(build_variant(net, variant, weights_dir), {**record, "variant": variant})
+            checks[variant] = _check(content, net, variant, inputs)
+            (staged / f"{variant}.pt").write_bytes(content)
+            entries[variant] = {
+                "file": f"{variant}.pt",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "size_bytes": len(content),
+                **measured["variants"].get(variant, {"forward_ms": None, "max_abs_diff": None, "agreement": None}),
+            }
+        manifest = {
+            **record,
+            "default_variant": _default_variants(entries),
+            "variants": entries,
+            "measured_on": measured["measured_on"],
+        }
+        (staged / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if output_dir.exists():
+            shutil.rmtree(output_dir)
+        staged.rename(output_dir)
+    return {**manifest, "checks": checks}
+
+
+def build_variant(net: nn.Module, variant: str, weights_dir: Path) -> torch.jit.ScriptModule:
+    """The scripted and frozen form of an eager network; freezing folds each batch norm into its convolution.
+
+    Raises:
+        FileNotFoundError: int8 of a network with an image backbone, and no observer state in `weights_dir`.
+    """
+    net = copy.deepcopy(net).cpu().eval()
+    if variant == "int8":
+        state_file = Path(weights_dir) / OBSERVER_FILE
+        if hasattr(net, "backbone") and not state_file.exists():
+            raise FileNotFoundError(f"int8 needs {state_file}, which training.quantization.calibrate makes")
+        net = quantize_int8(net, load_observer_state(state_file) if hasattr(net, "backbone") else None)
+    elif variant == "fp16":
+        net = fold_batch_norms(net).half()  # in this order: folding in fp16 would round twice
+    return torch.jit.freeze(script(net))
+
+
+def script(net: nn.Module) -> torch.jit.ScriptModule:
+    """`torch.jit.script`, tried again on a copy where it trips over a reused address.
+
+    torch keeps a table of builtin functions by `id()` and leaves entries of freed ones in it
+    (torch/jit/_builtins.py). A list that a layer holds may lie at such an address, is then taken for a function, and
+    compilation fails with "builtin cannot be used as a value". The copies stay alive, so each lies elsewhere.
+    """
+    copies = [net.eval()]
+    while True:
+        try:
+            return torch.jit.script(copies[-1])
+        except RuntimeError as error:
+            if "builtin cannot be used as a value" not in str(error) or len(copies) == 5:
+                raise
+            copies.append(copy.deepcopy(net))
+
+
+def serialize(module: torch.jit.ScriptModule, record: dict) -> bytes:
+    """The bytes of a TorchScript file that carries `record`, free of paths and of the process's history.
+
+    torch writes the path of each source file into *.debug_pkl, without which only an error of the interpreter shows
+    less; and it numbers a class that was compiled before (`___torch_mangle_7`). A frozen module has one class, so
+    its plain name does.
+    """
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer, _extra_files={RECORD_FILE: json.dumps(record, sort_keys=True)})
+    buffer.seek(0)
+    reader, clean = torch._C.PyTorchFileReader(buffer), io.BytesIO()
+    writer, written = torch._C.PyTorchFileWriter(clean), set()
+    for name in sorted(reader.get_all_records(), key=_unmangled):
+        if name.endswith(".debug_pkl") or name.startswith(".data/") or name in ("version", "byteorder"):
+            continue  # the writer adds the last three itself
+        content, name_written = reader.get_record(name), _unmangled(name)
+        if name_written in written:
+            raise ValueError(f"two classes of one name in {type(module).__name__}: was the module frozen?")
+        if name.startswith("code/") or name == "data.pkl":
+            content = _MANGLED.sub("", content.decode("latin-1")).encode("latin-1")
+        writer.write_record(name_written, content, len(content))
+        written.add(name_written)
+    writer.write_end_of_file()
+    return clean.getvalue()
+
+
+def _unmangled(name: str) -> str:
+    return _MANGLED.sub("", name)
+
+
+def check_inputs(spec: InputSpec, n_inputs: int = 8) -> Tensor:
+    """Smooth noise in the network's input format, always the same: (n_inputs, T, ...).
+
+    Clips are short and small, for fp16 is very slow on CPUs; the networks take any size.
+    """
+    generator = torch.Generator().manual_seed(CHECK_SEED)
+    if isinstance(spec, VideoSpec):
+        coarse = torch.randn(n_inputs * 3, 3, 12, 12, generator=generator)
+        return nn.functional.interpolate(coarse, size=96, mode="bilinear").view(n_inputs, 3, 3, 96, 96)
+    coarse = torch.randn(n_inputs, spec.n_features, spec.n_steps // 4, generator=generator)
+    return nn.functional.interpolate(coarse, size=spec.n_steps, mode="linear").transpose(1, 2).contiguous()
+
+
+def _check(content: bytes, net: nn.Module, variant: str, inputs: Tensor) -> Difference:
+    module, _ = load_torchscript(content, Path(f"{variant}.pt"), "cpu")
+    difference = compare(net, module, inputs, dtype=torch.float16 if variant == "fp16" else torch.float32)
+    limit = TOLERANCES[variant]
+    if not (difference.max_abs <= limit.max_abs_diff and difference.mean_abs <= limit.mean_abs_diff):
+        raise ArtifactError(f"{variant} differs too much from the eager network: {difference}; allowed: {limit}")
+    return difference
+
+
+def _record(meta: dict, digest: str) -> dict:
+    known = {key: value for key, value in meta.items() if key not in ("epoch", "optimizer")}
+    return {
+        "name": meta["spec"]["modality"],
+        "modality": meta["spec"]["modality"],
+        "labels": list(LABELS),
+        "calibration": {"temperature": 1.0, "bias": 0.0, "threshold": 0.5},
+        "metrics": {},
+        **known,
+        "weights_sha256": digest,
+        "torch": torch.__version__.partition("+")[0],
+    }
+
+
+def _measured(weights_dir: Path, digest: str, variants: tuple[str, ...]) -> dict:
+    measured = read_measured(weights_dir)
+    if measured is None:
+        return {"variants": {}, "measured_on": None}
+    if measured["weights_sha256"] != digest:
+        raise ArtifactError(f"{weights_dir}/measured.json is of other weights; measure again (training.measure)")
+    for variant in variants:
+        agreement = measured["variants"].get(variant, {}).get("agreement")
+        if agreement is not None and agreement < MIN_AGREEMENT:
+            raise ArtifactError(
+                f"{variant} agrees with fp32 on {agreement:.1%} of real inputs; {MIN_AGREEMENT:.0%} needed"
+            )
+    return measured
+
+
+def _default_variants(entries: dict[str, dict]) -> dict[str, str]:
+    defaults = {"cpu": "fp32", "cuda": "fp16" if "fp16" in entries else "fp32"}
+    int8, fp32 = entries.get("int8", {}), entries.get("fp32", {})
+    if int8.get("forward_ms") and fp32.get("forward_ms"):
+        quicker = fp32["forward_ms"] >= MIN_SPEEDUP * int8["forward_ms"]
+        if quicker and int8["agreement"] >= MIN_DEFAULT_AGREEMENT:
+            defaults["cpu"] = "int8"
+    return {
+        device: variant for device, variant in defaults.items() if variant in entries and device in DEVICES[variant]
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__.partition("\n")[0])
+    parser.add_argument("weights_dir", type=Path, metavar="WEIGHTS_DIR")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="replaced as a whole")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # many small operations: more threads gain nothing, and on busy cores wait for each other
+    manifest = export_variants(options.weights_dir, options.output, tuple(options.variants))
+    for variant, entry in manifest["variants"].items():
+        size_mib = entry["size_bytes"] / 2**20
+        print(f"{options.output}/{entry['file']}: {size_mib:.1f} MiB, {manifest['checks'][variant]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Decode once: what the network sees before normalisation, in memory-mapped arrays.
+
+    python -m training.prepare DATASET --modality video
+
+Each clip becomes one array in the cache folder: face crops (T, S, S, 3) uint8 for
+video, the decoded waveform (N,) float32 for audio. They are made by the code
+that serves requests, so a network is trained on the pixels that it will
+meet. The name of an array is the digest of the file's content and the cache's
+folder that of the InputSpec: a changed file or spec is prepared anew, an
+interrupted run goes on where it stopped, and a clip that cannot be used is
+remembered with its error code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from model_defs.errors import DetectionError, ErrorCode
+from model_defs.faces import FaceDetector, create_detector
+from model_defs.limits import Limits
+from model_defs.media import AudioSegment, Frame, Media
+from model_defs.spec import AudioSpec, InputSpec, VideoSpec, spec_to_dict
+from model_defs.video_input import video_sample
+from training.datasets import Clip, DatasetError, LeakError, load_dataset
+
+DEFAULT_CACHE = Path("build/prepared")
+CACHE_FORMAT = 1  # raise it when preprocessing changes what it gives for the same spec
+
+
+@dataclass(frozen=True)
+class PreparedClip:
+    """A clip and the array that was made of it.
+
+    Attributes:
+        clip: the labelled file.
+        array_path: the `.npy` file.
+        starts_s: time of each frame or segment in the clip, s.
+        lengths: samples of each audio segment, which lie end to end in the array; empty for video.
+        n_faces: frames that show a face; 0 for audio.
+    """
+
+    clip: Clip
+    array_path: Path
+    starts_s: tuple[float, ...]
+    lengths: tuple[int, ...]
+    n_faces: int
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of a video clip, segments of an audio clip."""
+        return len(self.starts_s)
+
+    def array(self) -> np.ndarray:
+        """The array, mapped into memory and read-only."""
+        return np.load(self.array_path, mmap_mode="r")
+
+    def audio_segments(self) -> list[AudioSegment]:
+        """The waveform as `Media.audio_segments` gave it."""
+        parts = np.split(np.array(self.array()), np.cumsum(self.lengths)[:-1])
+        return [AudioSegment(start_s, samples) for start_s, samples in zip(self.starts_s, parts, strict=True)]
+
+
+def prepare(
+    clips: Sequence[Clip],
+    spec: InputSpec,
+    cache_dir: Path = DEFAULT_CACHE,
+    *,
+    n_workers: int = 2,
+    limits: Limits | None = None,
+    show_progress: bool = True,
+) -> list[PreparedClip]:
+    """Decode and crop whatever is not in the cache yet; clips that cannot be used are left out, and told.
+
+    Args:
+        clips: of any split.
+        spec: of the network that is to be trained.
+        cache_dir: made when it is missing; may be shared by runs and specs.
+        n_workers: threads; decoding and face detection release the interpreter.
+        limits: what one file may cost; by default the limits of serving.
+        show_progress: draw a bar on stderr.
+
+    Raises:
+        LeakError: the same content lies in two splits.
+        DatasetError: the same content carries both labels, or no clip could be used.
+    """
+    folder = Path(cache_dir) / f"{spec.modality}-{_spec_digest(spec)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    preparer = _Preparer(spec, folder, limits or Limits())
+    with ThreadPoolExecutor(n_workers) as pool:
+        results = tqdm(
+            pool.map(preparer, clips),
+            total=len(clips),
+            desc=f"prepare {spec.modality}",
+            unit="clip",
+            disable=not show_progress,
+        )
+        prepared = list(results)
+    _check_contents(clips, [digest for digest, _ in prepared])
+    usable, refused = [], Counter()
+    for _, result in prepared:
+        if isinstance(result, PreparedClip):
+            usable.append(result)
+        else:
+            refused[result] += 1
+    if refused:
+        reasons = ", ".join(f"{count} {code}" for code, count in refused.most_common())
+        tqdm.write(f"left out {refused.total()} of {len(clips)} clips: {reasons}")
+    if not usable:
+        raise DatasetError("none of the clips could be decoded")
+    return usable
+
+
+def verify_fresh(prepared: Sequence[PreparedClip], spec: InputSpec, n_clips: int = 3) -> None:
+    """Decode some clips again and compare: preprocessing may have changed since the cache was filled.
+
+    Raises:
+        DatasetError: an array is not what serving would make of its clip today, bit for bit.
+    """
+    for item in prepared[:: max(1, len(prepared) // n_clips)][:n_clips]:
+        array, _ = _Preparer(spec, item.array_path.parent, Limits()).decode(item.clip)
+        if not np.array_equal(array, item.array()):
+            raise DatasetError(
+                f"{item.clip.path} is prepared otherwise today than in {item.array_path.parent}; delete that folder"
+            )
+
+
+class _Preparer:
+    """Turns one clip into its array; called from several threads."""
+
+    def __init__(self, spec: InputSpec, folder: Path, limits: Limits) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._detector: FaceDetector | None = None
+
+    def __call__(self, clip: Clip) -> tuple[str, PreparedClip | str]:
+        """(content digest, prepared clip or error code)."""
+        with clip.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        array_path = self.folder / f"{digest}.npy"
+        record_path = self.folder / f"{digest}.json"
+        if record_path.is_file():
+            record = json.loads(record_path.read_text())
+        else:
+            try:
+                array, record = self.decode(clip)
+                _write_atomically(array_path, lambda file: np.save(file, array))
+            except DetectionError as error:
+                record = {"error": error.code.value}
+            # The record is written last: where it lies, the array is whole.
+            _write_atomically(record_path, lambda file: file.write(json.dumps(record).encode()))
+        if "error" in record:
+            return digest, record["error"]
+        return digest, PreparedClip(
+            clip, array_path, tuple(record["starts_s"]), tuple(record["lengths"]), record["n_faces"]
+        )
+
+    def decode(self, clip: Clip) -> tuple[np.ndarray, dict]:
+        """The array of a clip and what is recorded of it; raises DetectionError."""
+        if isinstance(self.spec, AudioSpec):
+            with Media(clip.path, self.limits) as media:
+                segments = media.audio_segments(self.spec.rate_hz, self.spec.window_s, self.spec.max_windows)
+            array = np.concatenate([segment.samples for segment in segments])
+            starts_s, n_faces = [segment.start_s for segment in segments], 0
+            lengths = [len(segment.samples) for segment in segments]
+        else:
+            sample = video_sample(self._frames(clip), self.spec, self._face_detector())
+            array, starts_s, n_faces, lengths = sample.crops, sample.times_s, sample.n_faces, []
+        return array, {"starts_s": [float(start_s) for start_s in starts_s], "lengths": lengths, "n_faces": n_faces}
+
+    def _frames(self, clip: Clip) -> list[Frame]:
+        if clip.is_image:
+            image = cv2.imread(str(clip.path), cv2.IMREAD_COLOR)
+            if image is None:
+                raise DetectionError(ErrorCode.UNDECODABLE_MEDIA, f"{clip.path} is no readable picture")
+            return [Frame(time_s=0.0, image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB))]
+        with Media(clip.path, self.limits) as media:
+            return media.frames(n_frames=self.spec.n_frames)
+
+    def _face_detector(self) -> FaceDetector:
+        with self._lock:
+            if self._detector is None:
+                self._detector = create_detector(self.spec.face_detector)
+            return self._detector
+
+
+def _spec_digest(spec: InputSpec) -> str:
+    record = json.dumps([CACHE_FORMAT, spec_to_dict(spec)], sort_keys=True)
+    return hashlib.sha256(record.encode()).hexdigest()[:12]
+
+
+def _write_atomically(path: Path, write) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    with partial.open("wb") as file:
+        write(file)
+    partial.replace(path)
+
+
+def _check_contents(clips: Sequence[Clip], digests: Sequence[str]) -> None:
+    first: dict[str, Clip] = {}
+    for clip, digest in zip(clips, digests, strict=True):
+        twin = first.setdefault(digest, clip)
+        if twin.split != clip.split:
+            raise LeakError(f"{twin.path} ({twin.split}) and {clip.path} ({clip.split}) hold the same bytes")
+        if twin.label != clip.label:
+            raise DatasetError(f"{twin.path} and {clip.path} hold the same bytes but carry different labels")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.prepare", description=__doc__.split("\n\n")[0])
+    parser.add_argument("dataset", type=Path, help="folder with manifest.csv, or with real/ and fake/")
+    parser.add_argument("--modality", choices=("video", "audio"), required=True)
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="default: %(default)s")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads; default: %(default)s")
+    arguments = parser.parse_args(argv)
+    spec = VideoSpec() if arguments.modality == "video" else AudioSpec()
+    prepared = prepare(load_dataset(arguments.dataset), spec, arguments.cache, n_workers=arguments.workers)
+    for split, count in sorted(Counter(item.clip.split for item in prepared).items()):
+        print(f"{split}: {count} clips")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Turn a checkpoint into the weights that are served: rounded, calibrated, measured, described.
+
+    python -m training.publish runs/video/model.pt --dataset clips/ --output weights/video
+
+Writes model.safetensors (fp16), quantization.safetensors (activation ranges for
+int8, video only), measured.json (speed and differences of the variants here) and
+MODEL_CARD.md. Calibration and int8 ranges come from val and train clips; the test
+split is opened only with --with-test, and nothing is fitted on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from model_defs.calibration import Calibration
+from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
+from model_defs.weights import load_weights, save_weights
+from training.datasets import DatasetError, load_dataset, select
+from training.engine import Scores
+from training.evaluation import clip_inputs, score_clips
+from training.export import export_variants
+from training.measure import MEASURED_FILE, measure_variants, write_measured
+from training.metrics import Estimate, summarize
+from training.model_card import model_card
+from training.prepare import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
+from training.quantization import calibrate, quantize_int8, save_observer_state
+
+N_CALIBRATION_CLIPS = 40  # for int8 ranges: some hundred frames
+N_MEASURED_INPUTS = 24  # real clips that variants are compared on
+DIGITS = 4  # of a figure in the record
+
+Figures = dict[str, dict[str, dict[str, Estimate]]]  # split -> variant -> name -> estimate
+
+
+def publish(
+    checkpoint: Path,
+    dataset: Path,
+    output: Path,
+    *,
+    cache_dir: Path = DEFAULT_CACHE,
+    with_test: bool = False,
+    n_workers: int = 2,
+) -> Figures:
+    """Write the four files into `output` and return the figures of each split and variant.
+
+    Raises:
+        DatasetError: the cache is stale, or a split that is needed is empty.
+        ValueError: the network is no better than chance on the validation clips.
+    """
+    net, record = load_weights(checkpoint)
+    spec = spec_from_dict(record["spec"])
+    splits = ("train", "val", "test") if with_test else ("train", "val")
+    prepared = prepare(select(load_dataset(dataset), *splits), spec, cache_dir, n_workers=n_workers)
+    clips = {split: [item for item in prepared if item.clip.split == split] for split in splits}
+    for split in splits:
+        if not clips[split]:
+            raise DatasetError(f"{dataset} has no usable clip in its {split} split")
+    verify_fresh(clips["val"], spec)
+
+    output.mkdir(parents=True, exist_ok=True)
+    meta = {name: record[name] for name in ("network", "spec", "labels")}
+    weights_path = output / "model.safetensors"
+    save_weights(weights_path, net, meta)
+    net = load_weights(weights_path)[0]  # from here on what is served: the weights as rounded
+    variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, output)}
+    calibration = fit_calibration(score_clips(net, clips["val"], spec))
+    figures = _figures(variants, clips, spec, calibration)
+    meta |= {"calibration": calibration.to_dict(), "metrics": _plain(figures)}
+    save_weights(weights_path, net, meta)
+
+    inputs = _inputs(clips["val"], spec, N_MEASURED_INPUTS)
+    (output / MEASURED_FILE).unlink(missing_ok=True)  # it would be of other weights
+    with tempfile.TemporaryDirectory() as folder:
+        artifact_dir = Path(folder) / "artifact"
+        export_variants(output, artifact_dir)
+        measured = measure_variants(artifact_dir, torch.cat([part[:1] for part in inputs]))
+    write_measured(output, measured)
+    (output / "MODEL_CARD.md").write_text(model_card(meta, net, clips, figures, measured), encoding="utf-8")
+    return figures
+
+
+def fit_calibration(scores: Scores) -> Calibration:
+    """Platt scaling of the margin, both classes weighing alike, with the threshold at even odds.
+
+    J. Platt, "Probabilistic outputs for support vector machines" (1999); the
+    weights make p_fake independent of how many fakes the validation split holds.
+
+    Raises:
+        ValueError: the margin does not rise with the label.
+    """
+    margin = (scores.logits[:, 1] - scores.logits[:, 0])[:, None]
+    fitted = LogisticRegression(C=10.0, class_weight="balanced").fit(margin, scores.labels)
+    slope, bias = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    if slope <= 0:
+        raise ValueError("the network is no better than chance on the validation clips; there is nothing to publish")
+    return Calibration(temperature=round(1 / slope, DIGITS), bias=round(bias, DIGITS))
+
+
+def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, output: Path) -> nn.Module:
+    if not isinstance(spec, VideoSpec):
+        return quantize_int8(net)
+    observed = calibrate(net, tqdm(_inputs(train, spec, N_CALIBRATION_CLIPS), desc="int8 ranges", unit="clip"))
+    save_observer_state(output / "quantization.safetensors", observed)
+    return quantize_int8(net, observed)
+
+
+def _inputs(clips: Sequence[PreparedClip], spec: InputSpec, n_clips: int) -> list[Tensor]:
+    """Network inputs of about `n_clips` whole clips, spread over the list."""
+    usable = [item for item in clips if not isinstance(spec, VideoSpec) or item.n_frames == spec.n_frames]
+    make_inputs = clip_inputs(spec)
+    return [make_inputs(item) for item in usable[:: max(1, len(usable) // n_clips)][:n_clips]]
+
+
+def _figures(
+    variants: dict[str, nn.Module], clips: dict[str, list[PreparedClip]], spec: InputSpec, calibration: Calibration
+) -> Figures:
+    figures: Figures = {}
+    for split in clips.keys() - {"train"}:
+        figures[split] = {}
+        for variant, net in variants.items():
+            scores = score_clips(net, clips[split], spec, show_progress=True)
+            p_fake = calibration.p_fake(scores.logits)
+            figures[split][variant] = summarize(scores.labels, p_fake, scores.groups, threshold=calibration.threshold)
+    return dict(sorted(figures.items(), reverse=True))
+
+
+def _plain(figures: Figures) -> dict:
+    return {
+        split: {
+            variant: {
+                name: {key: round(v, DIGITS) for key, v in asdict(one).items()} for name, one in estimates.items()
+            }
+            for variant, estimates in by_variant.items()
+        }
+        for split, by_variant in figures.items()
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.publish",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="what train_video.py or train_audio.py kept")
+    parser.add_argument("--dataset", type=Path, required=True, help="the data set that it was trained on")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the weights, e.g. weights/video")
+    parser.add_argument(
+        "--with-test", action="store_true", help="measure the test split too: once, when all is decided"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=DEFAULT_CACHE, help="folder of prepared clips; default: %(default)s"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="that decode clips; default: %(default)s"
+    )
+    arguments = parser.parse_args(argv)
+    figures = publish(
+        arguments.checkpoint,
+        arguments.dataset,
+        arguments.output,
+        cache_dir=arguments.cache,
+        with_test=arguments.with_test,
+        n_workers=arguments.workers,
+    )
+    for split, by_variant in figures.items():
+        for variant, estimates in by_variant.items():
+            print(f"{split:5} {variant:5} " + "  ".join(f"{name} {value}" for name, value in estimates.items()))
+
+
+if __name__ == "__main__":
+    main()
