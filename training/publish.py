@@ -29,7 +29,7 @@ from training.datasets import DatasetError, load_dataset, select
 from training.engine import Scores
 from training.evaluation import clip_inputs, score_clips
 from training.export import export_variants
-from training.measure import MEASURED_FILE, measure_variants, write_measured
+from training.measure import measure_variants, write_measured
 from training.metrics import Estimate, summarize
 from training.model_card import model_card
 from training.prepare import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
@@ -68,24 +68,35 @@ def publish(
     verify_fresh(clips["val"], spec)
 
     output.mkdir(parents=True, exist_ok=True)
+    # Written aside and moved when all is there: an interruption must not leave files of two models together.
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as scratch:
+        staged = Path(scratch) / "weights"
+        staged.mkdir()
+        figures = _write(net, record, spec, clips, staged)
+        for path in staged.iterdir():
+            path.replace(output / path.name)
+    return figures
+
+
+def _write(
+    net: nn.Module, record: dict, spec: InputSpec, clips: dict[str, list[PreparedClip]], folder: Path
+) -> Figures:
+    """The four files of `publish`, in an empty folder."""
     meta = {name: record[name] for name in ("network", "spec", "labels")}
-    weights_path = output / "model.safetensors"
+    weights_path = folder / "model.safetensors"
     save_weights(weights_path, net, meta)
     net = load_weights(weights_path)[0]  # from here on what is served: the weights as rounded
-    variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, output)}
+    variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, folder)}
     calibration = fit_calibration(score_clips(net, clips["val"], spec))
     figures = _figures(variants, clips, spec, calibration)
     meta |= {"calibration": calibration.to_dict(), "metrics": _plain(figures)}
     save_weights(weights_path, net, meta)
 
-    inputs = _inputs(clips["val"], spec, N_MEASURED_INPUTS)
-    (output / MEASURED_FILE).unlink(missing_ok=True)  # it would be of other weights
-    with tempfile.TemporaryDirectory() as folder:
-        artifact_dir = Path(folder) / "artifact"
-        export_variants(output, artifact_dir)
-        measured = measure_variants(artifact_dir, torch.cat([part[:1] for part in inputs]))
-    write_measured(output, measured)
-    (output / "MODEL_CARD.md").write_text(model_card(meta, net, clips, figures, measured), encoding="utf-8")
+    inputs = torch.cat([part[:1] for part in _inputs(clips["val"], spec, N_MEASURED_INPUTS)])
+    export_variants(folder, folder.parent / "artifact")
+    measured = measure_variants(folder.parent / "artifact", inputs)
+    write_measured(folder, measured)
+    (folder / "MODEL_CARD.md").write_text(model_card(meta, net, clips, figures, measured), encoding="utf-8")
     return figures
 
 

@@ -46,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
     start.add_argument("--init", type=Path, help="start from this checkpoint of the same network")
     start.add_argument("--init-backbone", type=Path, help="start from a backbone that training.pretrain_frames left")
     parser.add_argument("--freeze-backbone", action="store_true", help="train the rest alone, which is quick")
-    parser.add_argument("--freeze-batch-norm", action="store_true", help="keep the statistics of the backbone")
     arguments = parser.parse_args(argv)
     spec = video_spec(arguments)
     device = resolve_device(arguments.device)
@@ -77,6 +76,7 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size-px", type=int, help="side of the crops, in training and serving; default: 224")
     parser.add_argument("--train-px", type=int, help="side of the crops in training alone; default: that of serving")
     parser.add_argument("--face-margin", type=float, help="of the crop, as InputSpec; default: the network's own")
+    parser.add_argument("--freeze-batch-norm", action="store_true", help="keep the statistics of the backbone")
     parser.add_argument("--self-blended", type=float, default=0.35, help="share of pseudo-fakes")
     parser.add_argument("--picture-weight", type=float, default=0.2, help="draws of a picture for one of a clip")
 

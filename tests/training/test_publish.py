@@ -84,6 +84,22 @@ def test_publishing_twice_gives_the_same_weights(checkpoint, audio_dataset, tmp_
     assert len(digests) == 1
 
 
+def test_interrupted_publication_leaves_the_published_files_alone(checkpoint, audio_dataset, tmp_path, monkeypatch):
+    output = tmp_path / "weights"
+    output.mkdir()
+    (output / "model.safetensors").write_bytes(b"the weights before")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.publish.measure_variants", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        publish(checkpoint, audio_dataset, output, cache_dir=tmp_path / "cache", n_workers=1)
+    assert (output / "model.safetensors").read_bytes() == b"the weights before"
+    assert [path.name for path in output.iterdir()] == ["model.safetensors"]
+    assert not list(tmp_path.glob(".publish-*"))
+
+
 def make_scores(margin: np.ndarray, labels: np.ndarray) -> Scores:
     return Scores(np.stack([-margin / 2, margin / 2], axis=1), labels, tuple(map(str, range(len(labels)))))
 
