@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import hashlib
 import io
 import json
@@ -22,6 +23,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverloadPacket
+from torch.jit import _builtins
 
 from model_defs.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
@@ -119,20 +122,25 @@ def build_variant(net: nn.Module, variant: str, weights_dir: Path) -> torch.jit.
 
 
 def script(net: nn.Module) -> torch.jit.ScriptModule:
-    """`torch.jit.script`, tried again on a copy where it trips over a reused address.
+    """`torch.jit.script` of a network in eval mode, safe from addresses that torch remembers too long."""
+    _forget_freed_operators()
+    return torch.jit.script(net.eval())
 
-    torch keeps a table of builtin functions by `id()` and leaves entries of freed ones in it
-    (torch/jit/_builtins.py). A list that a layer holds may lie at such an address, is then taken for a function, and
-    compilation fails with "builtin cannot be used as a value". The copies stay alive, so each lies elsewhere.
+
+def _forget_freed_operators() -> None:
+    """Drop what torch's table of builtin functions says of functions that are gone.
+
+    The table goes by `id()`, and keeps the id of an operator's old function when the operator is registered anew
+    (torch/_ops.py, `_refresh_packet`). A list that a layer holds may come to lie at such an address. It is then taken
+    for a function, and scripting fails, now and then, with "builtin cannot be used as a value".
     """
-    copies = [net.eval()]
-    while True:
-        try:
-            return torch.jit.script(copies[-1])
-        except RuntimeError as error:
-            if "builtin cannot be used as a value" not in str(error) or len(copies) == 5:
-                raise
-            copies.append(copy.deepcopy(net))
+    table = _builtins._get_builtin_table()
+    permanent = {id(function) for function, _ in _builtins._builtin_ops}
+    packets = [thing for thing in gc.get_objects() if type(thing) is OpOverloadPacket]
+    current = {packet._qualified_op_name: id(packet._op) for packet in packets}
+    for address, name in list(table.items()):
+        if address not in permanent and current.get(name, address) != address:
+            del table[address]
 
 
 def serialize(module: torch.jit.ScriptModule, record: dict) -> bytes:
