@@ -1,8 +1,8 @@
 """From a window of samples to 120 features a frame: 40 MFCC, delta and delta-delta.
 
-Two extractors give the same numbers: `librosa_features`, the reference and the
-extractor of training, and `MfccFrontend`, the same steps in torch, which serves
-faster and spares a worker the import of librosa. Steps and defaults are those of
+Two extractors give the same numbers: `librosa_features`, the reference, and
+`MfccFrontend`, the same steps in torch, which is faster and spares a worker the
+import of librosa; it is the one that trains and serves, and a test holds the two equal. Steps and defaults are those of
 `librosa.feature.mfcc` and `librosa.feature.delta`:
 
     samples -> Hann frames, zeros beyond both ends -> power spectrum -> mel bands (Slaney)

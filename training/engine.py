@@ -4,7 +4,7 @@
 
 It writes, after every epoch: `model.last.pt` (everything that resuming needs),
 `model.pt` when the epoch is the best so far by validation AUC, and
-`model.history.json`. A run that was killed and resumed gives the history it
+`model.history.json` with its picture, `model.history.png`. A run that was killed and resumed gives the history it
 would have given without that: the order and augmentation of clips follow from
 (seed, epoch, position) and the random state of dropout is stored.
 """
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from training.history_plot import plot_history
 from training.metrics import summarize
 
 _SHOWN = {"train loss": "train_loss", "val loss": "val_loss", "val AUC": "val_auc", "val EER": "val_eer"}
@@ -157,6 +158,7 @@ def fit(net: nn.Module, task: Task, config: TrainConfig, save_path: Path, *, res
             _save(checkpoint, save_path)
         _save(checkpoint | _running_state(optimizer, scaler, history, config), last_path)
         history_path.write_text(json.dumps(history, indent=1) + "\n")
+        plot_history(history, history_path.with_suffix(".png"))
     return history
 
 

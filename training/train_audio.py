@@ -23,7 +23,7 @@ EPILOG = """examples:
   after an interruption, the same command with --resume.
 
 The best epoch by validation AUC is kept at --save-path, the last one beside it as .last.pt,
-the figures of each epoch as .history.json. Publish the result with `python -m training.publish`.
+the figures of each epoch as .history.json and .history.png. Publish the result with `python -m training.publish`.
 """
 
 
