@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from model_defs.spec import InputSpec, spec_from_dict
-from model_defs.weights import load_weights
 
 RECORD_FILE = "deepdetect.json"  # inside the .pt file
 MANIFEST_FILE = "manifest.json"
@@ -93,6 +92,8 @@ def load_artifact(path: Path, device: str = "cpu", variant: str = "auto") -> Art
         return _artifact(module, meta, meta["variant"], device)
     if variant not in ("auto", "fp32"):
         raise ArtifactError(f"{path} holds plain weights, which run as fp32 only; export them to get {variant}")
+    from model_defs.weights import load_weights  # and with it torchvision: seconds that no worker needs to spend
+
     net, meta = load_weights(path)
     return _artifact(net.to(device), meta, "fp32", device)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -118,6 +120,16 @@ def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, tmp_
     assert [isinstance(answer, DetectionError) for answer in answers] == [False, False, True, False]
     assert answers[2].code is ErrorCode.INTERNAL
     assert "one window" in answers[2].message
+
+
+def test_serving_does_not_pay_for_what_only_training_needs(artifacts_dir):
+    program = (
+        "import sys; from model_defs.engine import load_engine;"
+        f"load_engine({{'audio': {str(artifacts_dir / 'audio')!r}}}, device='cpu').warm_up();"
+        "sys.exit(sorted({'torchvision', 'librosa', 'sklearn', 'matplotlib', 'training'} & sys.modules.keys()) or 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 def _stable(answer: dict) -> dict:
