@@ -91,29 +91,36 @@ def _detect(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(answer, ensure_ascii=False), flush=True)
     if not args.json:
-        Console().print(_table(answers))
+        _print_table(answers)
     return int(any("error" in answer for answer in answers))
 
 
-def _table(answers: Sequence[dict]) -> Table:
-    table = Table("file", "type", "verdict", "p_fake", "video", "audio", "seconds", "remarks")
+def _print_table(answers: Sequence[dict]) -> None:
+    """One row a file; refusals and warnings, which are sentences, stand below."""
+    table = Table("file", "type", "verdict", "p_fake", "video", "audio", "seconds")
+    remarks = []
     for answer in answers:
+        name = answer["file_name"]
         if "error" in answer:
             error = answer["error"]
-            cells = (answer["file_name"], "", "refused", "", "", "", "", f"{error['code']}: {error['message']}")
+            cells = (name, "", "refused", "", "", "", "")
+            remarks.append(f"{name}: {error['code']}: {error['message']}")
         else:
             parts = answer["modalities"]
             cells = (
-                answer["file_name"],
+                name,
                 answer["file_type"],
                 answer["prediction"],
                 f"{answer['probabilities']['fake']:.3f}",
                 *(f"{parts[modality]['p_fake']:.3f}" if modality in parts else "-" for modality in ("video", "audio")),
                 f"{answer['processing_time']:.2f}",
-                "; ".join(answer["warnings"]),
             )
+            remarks += [f"{name}: {warning}" for warning in answer["warnings"]]
         table.add_row(*(_printable(cell) for cell in cells))
-    return table
+    console = Console()
+    console.print(table)
+    for remark in remarks:
+        console.print(_printable(remark), highlight=False)
 
 
 def _printable(text: str) -> str:
