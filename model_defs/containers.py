@@ -74,13 +74,13 @@ def check_size(source: bytes | Path, limits: Limits) -> None:
     """Refuse an empty, missing or oversized file before it is opened.
 
     Raises:
-        DetectionError: `empty_body`, `too_large`, or `bad_request` for a path that is not a readable file.
+        DetectionError: `empty_body`, `too_large`, or `unreadable_file` for a path that is no file.
     """
     if isinstance(source, Path) and not source.is_file():
-        raise DetectionError(ErrorCode.BAD_REQUEST, f"{source} is not a file")
+        raise DetectionError(ErrorCode.UNREADABLE_FILE, f"{source} is not a file")
     n_bytes = source.stat().st_size if isinstance(source, Path) else len(source)
     if n_bytes == 0:
-        raise DetectionError(ErrorCode.EMPTY_BODY, "the file is empty")
+        raise DetectionError(ErrorCode.EMPTY_BODY, "the file is empty; a video or audio file is expected")
     if n_bytes > limits.max_bytes:
         raise DetectionError(
             ErrorCode.TOO_LARGE, f"the file has {n_bytes} bytes; at most {limits.max_bytes} are allowed (max_bytes)"

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from model_defs.cache import ModelCache
+from model_defs.containers import check_size
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
 from model_defs.fusion import DEFAULT_WEIGHTS, fuse
 from model_defs.limits import Limits
@@ -116,7 +117,8 @@ class Engine:
         """Everything up to the tensors; a dict is a verdict from the cache."""
         try:
             wanted = self._wanted(item.options)
-            sha256 = _sha256(item.data, self.limits)
+            check_size(item.data, self.limits)  # before all of it is read for its digest
+            sha256 = _sha256(item.data)
             if self.cache is not None and (known := self.cache.get(self._cache_key(sha256, item.options))):
                 return known
             return self._decode(item, sha256, wanted)
@@ -281,14 +283,8 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _sha256(data: bytes | Path, limits: Limits) -> str:
-    """The content's SHA-256 in hex; a file too large is refused before it is read."""
-    n_bytes = len(data) if isinstance(data, bytes) else data.stat().st_size
-    if n_bytes > limits.max_bytes:
-        message = f"the file has {n_bytes} bytes; the limit max_bytes is {limits.max_bytes}"
-        raise DetectionError(ErrorCode.TOO_LARGE, message)
-    if not n_bytes:
-        raise DetectionError(ErrorCode.EMPTY_BODY, "the file is empty; a video or audio file is expected")
+def _sha256(data: bytes | Path) -> str:
+    """The content's SHA-256 in hex."""
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
     with data.open("rb") as file:

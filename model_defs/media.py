@@ -46,7 +46,7 @@ class Media:
 
         Raises:
             DetectionError: `empty_body`, `too_large`, `unknown_container`, `undecodable_media`, `too_many_pixels`,
-                `too_long`, `decode_timeout`, or `bad_request` for a path that is no file.
+                `too_long`, `decode_timeout`, or `unreadable_file` for a path that is no file.
         """
         check_size(source, limits)
         self._budget = DecodeBudget(limits.decode_budget_s)

@@ -104,7 +104,7 @@ def test_sizes(tmp_path: Path):
     for source, limits, code in [
         (b"", Limits(), ErrorCode.EMPTY_BODY),
         (b"1234", Limits(max_bytes=3), ErrorCode.TOO_LARGE),
-        (tmp_path / "none.mp4", Limits(), ErrorCode.BAD_REQUEST),
+        (tmp_path / "none.mp4", Limits(), ErrorCode.UNREADABLE_FILE),
     ]:
         with pytest.raises(DetectionError) as refusal:
             check_size(source, limits)
