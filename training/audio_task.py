@@ -17,7 +17,7 @@ from model_defs.media import AudioSegment
 from model_defs.spec import LABELS, AudioSpec, spec_to_dict
 from training.augment import augment_waveform, mask_features
 from training.draws import Draw, batch_draws, draw_epoch
-from training.engine import Scores
+from training.engine import Scores, batch_loader
 from training.evaluation import score_clips
 from training.prepare import PreparedClip
 
@@ -60,14 +60,8 @@ class AudioTask:
         train = self._examples.clips
         rng = np.random.default_rng([self.training.seed, epoch])
         draws = draw_epoch([item.clip for item in train], len(train), rng)
-        n_workers = self.training.n_workers
-        return DataLoader(
-            self._examples,
-            batch_sampler=batch_draws(draws, [1] * len(draws), self.training.batch_size),
-            num_workers=n_workers,
-            prefetch_factor=4 if n_workers else None,
-            pin_memory=self.training.device.startswith("cuda"),
-        )
+        batches = batch_draws(draws, [1] * len(draws), self.training.batch_size)
+        return batch_loader(self._examples, batches, self.training.n_workers, self.training.device)
 
     def validate(self, net: nn.Module) -> Scores:
         return score_clips(net, self.val, self.spec, self.training.device, show_progress=True)

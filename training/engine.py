@@ -16,7 +16,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training.history_plot import plot_history
@@ -111,6 +112,24 @@ class Task(Protocol):
 
     def set_training(self, net: nn.Module) -> None:
         """Put the network in training mode."""
+
+
+def batch_loader(examples: Dataset, batches: Sequence[Sequence], n_workers: int, device: str) -> DataLoader:
+    """A loader of the given batches of examples, in their order, a few steps ahead of the network.
+
+    Args:
+        examples: gives (inputs, label) for each entry of a batch.
+        batches: of one epoch.
+        n_workers: processes that make examples; 0 makes them in this one.
+        device: where the network is; for CUDA the batches lie in pinned memory.
+    """
+    return DataLoader(
+        examples,
+        batch_sampler=batches,
+        num_workers=n_workers,
+        prefetch_factor=4 if n_workers else None,
+        pin_memory=device.startswith("cuda"),
+    )
 
 
 def fit(net: nn.Module, task: Task, config: TrainConfig, save_path: Path, *, resume: bool = False) -> list[dict]:

@@ -15,7 +15,7 @@ from model_defs.spec import LABELS, VideoSpec, spec_to_dict
 from model_defs.video_input import video_tensor
 from training.augment import augment_crops, self_blend
 from training.draws import Draw, batch_draws, draw_epoch
-from training.engine import Scores
+from training.engine import Scores, batch_loader
 from training.evaluation import score_clips
 from training.prepare import PreparedClip
 
@@ -77,14 +77,8 @@ class VideoTask:
             self_blended_share=self.training.self_blended_share,
         )
         lengths = [min(self.training.n_frames, train[draw.index].n_frames) for draw in draws]
-        n_workers = self.training.n_workers
-        return DataLoader(
-            self._examples,
-            batch_sampler=batch_draws(draws, lengths, self.training.batch_size * self.training.n_frames),
-            num_workers=n_workers,
-            prefetch_factor=4 if n_workers else None,
-            pin_memory=self.training.device.startswith("cuda"),
-        )
+        batches = batch_draws(draws, lengths, self.training.batch_size * self.training.n_frames)
+        return batch_loader(self._examples, batches, self.training.n_workers, self.training.device)
 
     def validate(self, net: nn.Module) -> Scores:
         return score_clips(net, self.val, self.spec, self.training.device, show_progress=True)
