@@ -1,188 +1,128 @@
 """Labelled clips with the groups that must never be split.
 
-A data set is a folder in one of two forms:
+    clips = load_dataset(Path("FaceForensics++"))
 
-- `manifest.csv` with the columns `file` (relative to the folder) and `label`
-  (`real` or `fake`), and optionally `split` (`train`, `val`, `test`), `group`,
-  `source`, `licence` and `system` (or `method`); other columns are ignored;
-- sub-folders `real/` and `fake/`. A clip's group is the folder it lies in below
-  them, or its file name without suffix when it lies directly in them, so that
-  `real/anna.mp4` and `fake/anna.mp4` stay together.
+A data set is a folder in one of the layouts of `training.sources`: a `manifest.csv` (columns `file`, `label`, and
+optionally `split`, `group`, `source`, `licence`, `system`), the sub-folders `real/` and `fake/`, or what the field
+publishes (FaceForensics++, Celeb-DF, DFDC, ASVspoof, WaveFake, In-the-Wild). Under `real/` and `fake/` a clip's group
+is the folder it lies in, or its file name without suffix when it lies directly in them, so that `real/anna.mp4` and
+`fake/anna.mp4` stay together.
 
-A group is whatever must not be on both sides of a split: a person, a driver
-clip, a recording session. A group on two sides is an error, not a warning:
-figures from such a split would be wrong and look right.
+A group on two sides of a split is an error, not a warning: figures from such a split would be wrong and look right.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-from model_defs.spec import LABELS
+from tqdm import tqdm
 
-SPLITS = ("train", "val", "test")
-MANIFEST_NAME = "manifest.csv"
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})  # one-frame clips, for training alone
-MEDIA_SUFFIXES = IMAGE_SUFFIXES | {
-    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"),
-    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac"),
-}
+from training.clip import SPLITS, Clip, DatasetError, LeakError, require_both_classes, select
+from training.division import check_no_leak, divide, withhold
+from training.sources import FORMATS
+from training.sources.source import Source
 
+__all__ = [
+    "SPLITS",
+    "Clip",
+    "DatasetError",
+    "LeakError",
+    "check_no_leak",
+    "load_dataset",
+    "require_both_classes",
+    "select",
+]
 
-class DatasetError(ValueError):
-    """A data set that cannot be used as it is; the message says what to change."""
-
-
-class LeakError(DatasetError):
-    """One group, or one file's content, lies in more than one split."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One labelled file.
-
-    Attributes:
-        path: the media file.
-        label: index into `LABELS`: 0 real, 1 fake.
-        group: the unit that is never split.
-        split: `train`, `val` or `test`.
-        source: where it was published, for reports; may be empty.
-        licence: under which it was published; may be empty.
-        system: what forged it, for reports; may be empty.
-    """
-
-    path: Path
-    label: int
-    group: str
-    split: str
-    source: str = ""
-    licence: str = ""
-    system: str = ""
-
-    @property
-    def is_image(self) -> bool:
-        """True for a still picture, which is used as a clip of one frame."""
-        return self.path.suffix.lower() in IMAGE_SUFFIXES
+SPLIT_ORIGINS = ("published", "own")
 
 
 def load_dataset(
-    folder: Path, *, val_share: float = 0.2, test_share: float = 0.0, seed: int = 0, skip_missing: bool = False
+    folder: Path,
+    *,
+    layout: str = "auto",
+    splits: str = "published",
+    val_share: float = 0.2,
+    test_share: float = 0.0,
+    seed: int = 0,
+    skip_missing: bool = False,
 ) -> list[Clip]:
-    """The clips of one folder, each with its split.
+    """The clips of one folder, each with its group and split.
 
-    Clips that come without a split are divided here, whole groups at a time and
-    the kinds of group (real, fake, mixed) alike; the same folder and seed give
-    the same division.
+    Clips that come without a split are divided here, whole groups at a time and the kinds of group (real, fake,
+    mixed) alike; the same folder and seed give the same division.
 
     Args:
-        folder: data set in one of the two forms above.
+        folder: data set in one of the layouts.
+        layout: a key of `FORMATS`, or `auto` for the first that fits.
+        splits: `published` keeps the splits that the data set names, `own` divides all of it anew.
         val_share: share of the undivided groups that goes to `val`.
         test_share: share of the undivided groups that goes to `test`.
         seed: of the division.
-        skip_missing: leave out manifest rows whose file is not there.
+        skip_missing: leave out manifest rows whose file is not there; of the published sets, which few people have
+            whole, they always are.
 
     Raises:
         DatasetError: no such folder, no clip, an unknown label or split, a missing file.
         LeakError: a group lies in two splits.
     """
     folder = Path(folder)
-    manifest = folder / MANIFEST_NAME
-    if manifest.is_file():
-        clips = list(_read_manifest(manifest, skip_missing))
-    elif all((folder / label).is_dir() for label in LABELS):
-        clips = list(_read_folders(folder))
-    else:
-        raise DatasetError(f"{folder} holds neither {MANIFEST_NAME} nor the sub-folders {' and '.join(LABELS)}")
+    if splits not in SPLIT_ORIGINS:
+        raise DatasetError(f"splits {splits!r} is unknown; allowed: {', '.join(SPLIT_ORIGINS)}")
+    source = find_source(folder, layout)
+    listed = list(source.read(folder))
+    clips = [clip for clip in listed if clip.path.is_file()]
+    if absent := len(listed) - len(clips):
+        if source.name == "manifest" and not skip_missing:
+            missing = next(clip.path for clip in listed if not clip.path.is_file())
+            raise DatasetError(f"{folder}/manifest.csv: there is no file {missing}, nor {absent - 1} others it lists")
+        tqdm.write(f"{folder}: {absent} of {len(listed)} listed files are not there and are left out")
     if not clips:
-        raise DatasetError(f"{folder} lists no clip")
-    clips = _divide(clips, {"val": val_share, "test": test_share}, seed)
+        raise DatasetError(f"{folder} lists no clip that is there ({source.name}: {source.layout})")
+    n_withheld = 0
+    if splits == "own":
+        clips = [replace(clip, split="") for clip in clips]
+    elif source.test_shares_people:
+        clips, n_withheld = withhold(clips, "test")
+    clips, n_mixed = divide(clips, {"val": val_share, "test": test_share}, seed)
+    if n_withheld:
+        tqdm.write(
+            f"{folder}: left out {n_withheld} clips of people whom the published test list holds; "
+            "to train on this set divide it anew (--splits own)"
+        )
+    if n_mixed:
+        tqdm.write(f"{folder}: left out {n_mixed} clips that mix people of two splits")
     check_no_leak(clips)
     return clips
 
 
-def check_no_leak(clips: Iterable[Clip]) -> None:
-    """Raise `LeakError` if a group has clips in more than one split."""
-    splits_of: dict[str, set[str]] = defaultdict(set)
-    for clip in clips:
-        splits_of[clip.group].add(clip.split)
-    leaks = {group: sorted(splits) for group, splits in splits_of.items() if len(splits) > 1}
-    if leaks:
-        shown = "; ".join(f"{group!r} in {' and '.join(splits)}" for group, splits in sorted(leaks.items())[:5])
-        raise LeakError(f"{len(leaks)} source group(s) lie in more than one split: {shown}")
+def find_source(folder: Path, layout: str = "auto") -> Source:
+    """The reader for a folder.
+
+    Raises:
+        DatasetError: the layout is unknown, or the folder does not have it.
+    """
+    if layout != "auto" and layout not in FORMATS:
+        raise DatasetError(f"format {layout!r} is unknown; allowed: auto, {', '.join(FORMATS)}")
+    if not folder.is_dir():
+        raise DatasetError(f"there is no folder {folder}")
+    wanted = FORMATS.values() if layout == "auto" else (FORMATS[layout],)
+    for source in wanted:
+        if source.recognizes(folder):
+            return source
+    known = "".join(f"\n  {source.name:14} {source.layout}" for source in wanted)
+    raise DatasetError(f"{folder} is in none of the forms looked for:{known}")
 
 
-def select(clips: Iterable[Clip], *splits: str) -> list[Clip]:
-    """The clips of the given splits, in their order."""
-    return [clip for clip in clips if clip.split in splits]
-
-
-def require_both_classes(clips: Sequence[Clip], what: str) -> None:
-    """Raise `DatasetError` unless real and fake clips are both there."""
-    for label, name in enumerate(LABELS):
-        if not any(clip.label == label for clip in clips):
-            raise DatasetError(f"{what} has no {name} clip; both classes are needed")
-
-
-def _read_manifest(manifest: Path, skip_missing: bool) -> Iterable[Clip]:
-    with manifest.open(newline="", encoding="utf-8") as lines:
-        reader = csv.DictReader(lines)
-        if missing := {"file", "label"} - set(reader.fieldnames or ()):
-            raise DatasetError(f"{manifest} lacks the column(s) {sorted(missing)}")
-        for row in reader:
-            where = f"{manifest} line {reader.line_num}"
-            if row["label"] not in LABELS:
-                raise DatasetError(f"{where}: label {row['label']!r} is unknown; allowed: {', '.join(LABELS)}")
-            split = row.get("split") or ""
-            if split and split not in SPLITS:
-                raise DatasetError(f"{where}: split {split!r} is unknown; allowed: {', '.join(SPLITS)}")
-            path = manifest.parent / row["file"]
-            if not path.is_file():
-                if skip_missing:
-                    continue
-                raise DatasetError(f"{where}: there is no file {path}")
-            yield Clip(
-                path=path,
-                label=LABELS.index(row["label"]),
-                group=row.get("group") or path.stem,
-                split=split,
-                source=row.get("source") or "",
-                licence=row.get("licence") or row.get("license") or "",
-                system=row.get("system") or row.get("method") or "",
-            )
-
-
-def _read_folders(folder: Path) -> Iterable[Clip]:
-    for label, name in enumerate(LABELS):
-        root = folder / name
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and path.suffix.lower() in MEDIA_SUFFIXES:
-                inside = path.relative_to(root)
-                group = inside.parts[0] if len(inside.parts) > 1 else path.stem
-                yield Clip(path=path, label=label, group=group, split="")
-
-
-def _divide(clips: list[Clip], shares: dict[str, float], seed: int) -> list[Clip]:
-    """Give every clip without a split the split of its group."""
-    split_of = {clip.group: clip.split for clip in clips if clip.split}
-    labels_of: dict[str, set[int]] = defaultdict(set)
-    for clip in clips:
-        if not clip.split and clip.group not in split_of:
-            labels_of[clip.group].add(clip.label)
-    kinds: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    for group, labels in labels_of.items():
-        kinds[tuple(sorted(labels))].append(group)
-    for groups in kinds.values():
-        groups.sort(key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).digest())
-        first = 0
-        for split, share in shares.items():
-            # At least one group is held out and one is kept wherever that is possible.
-            n_held_out = min(max(1, round(share * len(groups))), len(groups) - 1 - first) if share > 0 else 0
-            split_of.update(dict.fromkeys(groups[first : first + max(0, n_held_out)], split))
-            first += max(0, n_held_out)
-        split_of.update(dict.fromkeys(groups[first:], "train"))
-    return [clip if clip.split else replace(clip, split=split_of[clip.group]) for clip in clips]
+def describe(clips: list[Clip]) -> str:
+    """How many clips, groups and forging systems each split holds; one line a split."""
+    lines = []
+    for split in SPLITS:
+        part = select(clips, split)
+        counts = Counter(clip.label for clip in part)
+        groups = len({clip.group for clip in part})
+        systems = len({clip.system for clip in part if clip.label and clip.system})
+        line = f"{split:5} {counts[0]:6} real {counts[1]:6} fake {groups:6} groups"
+        lines += [line + (f" {systems:4} forging systems" if systems else "")] if part else []
+    return "\n".join(lines)

@@ -1,14 +1,14 @@
 """Decode once: what the network sees before normalisation, in memory-mapped arrays.
 
-    python -m training.prepare DATASET --modality video
+    python -m training.prepare DATASET --modality video      or: make prepare
 
 Each clip becomes one array in the cache folder: face crops (T, S, S, 3) uint8 for
 video, the decoded waveform (N,) float32 for audio. They are made by the code
 that serves requests, so a network is trained on the pixels that it will
 meet. The name of an array is the digest of the file's content and the cache's
 folder that of the InputSpec: a changed file or spec is prepared anew, an
-interrupted run goes on where it stopped, and a clip that cannot be used is
-remembered with its error code.
+interrupted run goes on where it stopped, and a clip that cannot be used is named,
+left out, and remembered with its error code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -32,12 +32,17 @@ from model_defs.errors import DetectionError, ErrorCode
 from model_defs.faces import FaceDetector, create_detector
 from model_defs.limits import Limits
 from model_defs.media import AudioSegment, Frame, Media
+from model_defs.registry import NETWORKS
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec, spec_to_dict
 from model_defs.video_input import video_sample
-from training.datasets import Clip, DatasetError, LeakError, load_dataset
+from training.datasets import SPLIT_ORIGINS, Clip, DatasetError, LeakError, describe, load_dataset
+from training.sources import FORMATS
 
 DEFAULT_CACHE = Path("build/prepared")
 CACHE_FORMAT = 1  # raise it when preprocessing changes what it gives for the same spec
+N_NAMED = 20  # clips left out that are named on the terminal; all are in REFUSED_FILE
+REFUSED_FILE = "refused.txt"
+UNREADABLE = "unreadable_file"  # the file itself cannot be read now, so nothing is remembered of it
 
 
 @dataclass(frozen=True)
@@ -98,28 +103,27 @@ def prepare(
     """
     folder = Path(cache_dir) / f"{spec.modality}-{_spec_digest(spec)}"
     folder.mkdir(parents=True, exist_ok=True)
-    preparer = _Preparer(spec, folder, limits or Limits())
+    preparer = _Preparer(spec, folder, limits or Limits(), _Digests(Path(cache_dir) / "digests.json"))
     with ThreadPoolExecutor(n_workers) as pool:
-        results = tqdm(
-            pool.map(preparer, clips),
-            total=len(clips),
-            desc=f"prepare {spec.modality}",
-            unit="clip",
-            disable=not show_progress,
-        )
-        prepared = list(results)
+        results = pool.map(preparer, clips)
+        bar = tqdm(results, f"prepare {spec.modality}", len(clips), unit="clip", disable=not show_progress)
+        try:
+            prepared = list(bar)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C: what is under way is finished, the rest is not begun
+            raise
+        finally:
+            preparer.digests.save()
     _check_contents(clips, [digest for digest, _ in prepared])
-    usable, refused = [], Counter()
-    for _, result in prepared:
+    usable, refused = [], []
+    for clip, (_, result) in zip(clips, prepared, strict=True):
         if isinstance(result, PreparedClip):
             usable.append(result)
         else:
-            refused[result] += 1
-    if refused:
-        reasons = ", ".join(f"{count} {code}" for code, count in refused.most_common())
-        tqdm.write(f"left out {refused.total()} of {len(clips)} clips: {reasons}")
+            refused.append((clip, result))
+    _report(refused, len(clips), folder)
     if not usable:
-        raise DatasetError("none of the clips could be decoded")
+        raise DatasetError(f"none of the {len(clips)} clips could be decoded")
     return usable
 
 
@@ -130,7 +134,7 @@ def verify_fresh(prepared: Sequence[PreparedClip], spec: InputSpec, n_clips: int
         DatasetError: an array is not what serving would make of its clip today, bit for bit.
     """
     for item in prepared[:: max(1, len(prepared) // n_clips)][:n_clips]:
-        array, _ = _Preparer(spec, item.array_path.parent, Limits()).decode(item.clip)
+        array, _ = _Preparer(spec, item.array_path.parent, Limits(), None).decode(item.clip)
         if not np.array_equal(array, item.array()):
             raise DatasetError(
                 f"{item.clip.path} is prepared otherwise today than in {item.array_path.parent}; delete that folder"
@@ -140,17 +144,20 @@ def verify_fresh(prepared: Sequence[PreparedClip], spec: InputSpec, n_clips: int
 class _Preparer:
     """Turns one clip into its array; called from several threads."""
 
-    def __init__(self, spec: InputSpec, folder: Path, limits: Limits) -> None:
+    def __init__(self, spec: InputSpec, folder: Path, limits: Limits, digests: _Digests | None) -> None:
         self.spec = spec
         self.folder = folder
         self.limits = limits
+        self.digests = digests
         self._lock = threading.Lock()
         self._detector: FaceDetector | None = None
 
     def __call__(self, clip: Clip) -> tuple[str, PreparedClip | str]:
-        """(content digest, prepared clip or error code)."""
-        with clip.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        """(content digest, prepared clip or error code); the digest is empty where the file cannot be read."""
+        try:
+            digest = self.digests.of(clip.path)
+        except OSError:
+            return "", UNREADABLE
         array_path = self.folder / f"{digest}.npy"
         record_path = self.folder / f"{digest}.json"
         if record_path.is_file():
@@ -161,6 +168,8 @@ class _Preparer:
                 _write_atomically(array_path, lambda file: np.save(file, array))
             except DetectionError as error:
                 record = {"error": error.code.value}
+            except cv2.error:
+                record = {"error": ErrorCode.UNDECODABLE_MEDIA.value}
             # The record is written last: where it lies, the array is whole.
             _write_atomically(record_path, lambda file: file.write(json.dumps(record).encode()))
         if "error" in record:
@@ -198,6 +207,33 @@ class _Preparer:
             return self._detector
 
 
+class _Digests:
+    """SHA-256 of files, remembered by path, size and time of change: a large set is read once, not at each start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known = self._read()
+
+    def of(self, path: Path) -> str:
+        """The digest in hex; raises OSError where the file cannot be read."""
+        state = path.stat()
+        key, stamp = str(path.resolve()), [state.st_size, state.st_mtime_ns]
+        record = self.known.get(key)
+        if record is None or record[:2] != stamp:
+            with path.open("rb") as file:
+                record = [*stamp, hashlib.file_digest(file, "sha256").hexdigest()]
+            self.known[key] = record
+        return record[2]
+
+    def save(self) -> None:
+        """Write what is known, with what another process has written meanwhile."""
+        known = self._read() | self.known
+        _write_atomically(self.path, lambda file: file.write(json.dumps(known).encode()))
+
+    def _read(self) -> dict[str, list]:
+        return json.loads(self.path.read_text()) if self.path.is_file() else {}
+
+
 def _spec_digest(spec: InputSpec) -> str:
     record = json.dumps([CACHE_FORMAT, spec_to_dict(spec)], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()[:12]
@@ -210,9 +246,24 @@ def _write_atomically(path: Path, write) -> None:
     partial.replace(path)
 
 
+def _report(refused: Sequence[tuple[Clip, str]], n_clips: int, folder: Path) -> None:
+    """Name what was left out, and why."""
+    if not refused:
+        return
+    lines = [f"{code}: {clip.path}" for clip, code in refused]
+    (folder / REFUSED_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for line in lines[:N_NAMED]:
+        tqdm.write(f"left out, {line}")
+    counts = ", ".join(f"{count} {code}" for code, count in Counter(code for _, code in refused).most_common())
+    more = f"; all are named in {folder / REFUSED_FILE}" if len(refused) > N_NAMED else ""
+    tqdm.write(f"left out {len(refused)} of {n_clips} clips: {counts}{more}")
+
+
 def _check_contents(clips: Sequence[Clip], digests: Sequence[str]) -> None:
     first: dict[str, Clip] = {}
     for clip, digest in zip(clips, digests, strict=True):
+        if not digest:
+            continue
         twin = first.setdefault(digest, clip)
         if twin.split != clip.split:
             raise LeakError(f"{twin.path} ({twin.split}) and {clip.path} ({clip.split}) hold the same bytes")
@@ -221,16 +272,38 @@ def _check_contents(clips: Sequence[Clip], digests: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.prepare", description=__doc__.split("\n\n")[0])
-    parser.add_argument("dataset", type=Path, help="folder with manifest.csv, or with real/ and fake/")
-    parser.add_argument("--modality", choices=("video", "audio"), required=True)
+    layouts = "\n".join(f"  {source.name:14} {source.layout}" for source in FORMATS.values())
+    parser = argparse.ArgumentParser(
+        prog="python -m training.prepare",
+        description=__doc__.split("\n\n")[0],
+        epilog=f"formats:\n{layouts}\n\nTraining does the same by itself; this does it beforehand, on many cores.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    networks = ", ".join(NETWORKS)
+    parser.add_argument("dataset", type=Path, help="folder in one of the formats below")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--modality", choices=("video", "audio"), help="prepare for its standard network")
+    kind.add_argument("--network", choices=NETWORKS, metavar="NAME", help=f"prepare for this network: {networks}")
+    parser.add_argument("--format", choices=("auto", *FORMATS), default="auto", help="default: %(default)s")
+    parser.add_argument("--splits", choices=SPLIT_ORIGINS, default="published", help="default: %(default)s")
+    parser.add_argument("--size-px", type=int, help="side of the face crops; default: the network's own")
+    parser.add_argument("--face-margin", type=float, help="of the face crops; default: the network's own")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads; default: %(default)s")
     arguments = parser.parse_args(argv)
-    spec = VideoSpec() if arguments.modality == "video" else AudioSpec()
-    prepared = prepare(load_dataset(arguments.dataset), spec, arguments.cache, n_workers=arguments.workers)
-    for split, count in sorted(Counter(item.clip.split for item in prepared).items()):
-        print(f"{split}: {count} clips")
+    spec = NETWORKS[arguments.network or arguments.modality].spec
+    changes = {name: getattr(arguments, name) for name in ("size_px", "face_margin")}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if changes and not isinstance(spec, VideoSpec):
+        parser.error("--size-px and --face-margin are of video")
+    try:
+        clips = load_dataset(arguments.dataset, layout=arguments.format, splits=arguments.splits)
+        prepared = prepare(clips, replace(spec, **changes), arguments.cache, n_workers=arguments.workers)
+    except DatasetError as error:
+        raise SystemExit(f"{parser.prog}: {error}") from None
+    size_mib = sum(item.array_path.stat().st_size for item in prepared) / 2**20
+    print(f"{len(prepared)} of {len(clips)} clips are prepared, {size_mib:.0f} MiB in {prepared[0].array_path.parent}")
+    print(describe([item.clip for item in prepared]))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_missing_file_is_refused_unless_it_may_be_skipped(tmp_path):
 
 
 def test_folder_without_data_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"neither manifest.csv nor"):
+    with pytest.raises(DatasetError, match=r"none of the forms(.|\n)*folder +the sub-folders real/ and fake/"):
         load_dataset(tmp_path)
     make_folders(tmp_path, ["real/notes.txt", "fake/notes.txt"])
     with pytest.raises(DatasetError, match="no clip"):

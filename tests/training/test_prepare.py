@@ -62,14 +62,43 @@ def test_nothing_is_decoded_twice_and_another_spec_is_decoded_anew(audio_dataset
     assert len(opened) == 2 * len(clips)
 
 
-def test_bad_clip_is_left_out_and_not_tried_again(audio_dataset, tmp_path):
-    text = tmp_path / "notes.wav"
+def test_bad_clips_are_named_left_out_and_not_tried_again(audio_dataset, tmp_path, capsys):
+    text, gone = tmp_path / "notes.wav", tmp_path / "gone.wav"
     text.write_text("this is no sound")
-    clips = [*load_dataset(audio_dataset), Clip(text, 0, "notes", "train")]
+    clips = [*load_dataset(audio_dataset), Clip(text, 0, "notes", "train"), Clip(gone, 0, "gone", "train")]
     for _ in range(2):
-        assert len(quietly(clips, AudioSpec(), tmp_path / "cache")) == len(clips) - 1
-    with pytest.raises(DatasetError, match="none of the clips"):
-        quietly(clips[-1:], AudioSpec(), tmp_path / "cache")
+        assert len(quietly(clips, AudioSpec(), tmp_path / "cache")) == len(clips) - 2
+        told = capsys.readouterr().out
+        assert f": {text}" in told
+        assert f"unreadable_file: {gone}" in told
+        assert f"left out 2 of {len(clips)} clips" in told
+    with pytest.raises(DatasetError, match="none of the 2 clips"):
+        quietly(clips[-2:], AudioSpec(), tmp_path / "cache")
+
+
+def test_content_is_hashed_again_only_when_the_file_changed(audio_dataset, tmp_path, monkeypatch):
+    clip = load_dataset(audio_dataset)[0]
+    copy = tmp_path / "copy.wav"
+    shutil.copy(clip.path, copy)
+    clips = [replace(clip, path=copy)]
+    first = quietly(clips, AudioSpec(), tmp_path / "cache")[0].array_path
+    hashed = []
+    digest = module.hashlib.file_digest
+    monkeypatch.setattr(module.hashlib, "file_digest", lambda *args: hashed.append(1) or digest(*args))
+    assert quietly(clips, AudioSpec(), tmp_path / "cache")[0].array_path == first
+    assert not hashed
+    shutil.copy(load_dataset(audio_dataset)[1].path, copy)
+    assert quietly(clips, AudioSpec(), tmp_path / "cache")[0].array_path != first
+    assert hashed
+
+
+def test_command_prepares_a_folder_and_sums_up(audio_dataset, tmp_path, capsys):
+    module.main([str(audio_dataset), "--network", "audio_light", "--cache", str(tmp_path), "--workers", "1"])
+    told = capsys.readouterr().out
+    assert "12 of 12 clips are prepared" in told
+    assert "val        2 real      2 fake      4 groups" in told
+    with pytest.raises(SystemExit, match="none of the forms looked for"):
+        module.main([str(tmp_path), "--modality", "audio"])
 
 
 def test_same_bytes_in_two_splits_are_a_leak(audio_dataset, tmp_path):
