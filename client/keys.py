@@ -23,17 +23,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 
 import requests
 
 from client.errors import ClientError, KeyRefused
 
 Scope = Literal["inference", "management"]
+T = TypeVar("T")
 
 KEY_FILE = Path(__file__).resolve().parent.parent / "key_file.json"
 MANAGEMENT_ADDRESS = "http://127.0.0.1:8081"
@@ -209,6 +210,21 @@ class Keys:
                     f"the {scope} key of {self.path} has expired and cannot be renewed: {error}"
                 ) from error
             return getattr(self._read(), scope).text
+
+
+def with_key(keys: KeySource, scope: Scope, call: Callable[[Mapping[str, str]], T]) -> T:
+    """Makes the call with the header of a key, and once more if that was refused and there is another by now.
+
+    Raises:
+        KeyRefused: what the call raises of its own when the server refuses the key.
+    """
+    headers = keys.headers(scope)
+    try:
+        return call(headers)
+    except KeyRefused:
+        if not keys.rotated(headers, scope):
+            raise
+        return call(keys.headers(scope))
 
 
 def find_keys() -> Keys | FixedKeys:

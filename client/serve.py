@@ -19,8 +19,10 @@ from zipfile import ZipFile
 from rich.console import Console
 from rich.table import Table
 
-from client.inference import GrpcClient, HttpClient, Reply
-from client.server import PROJECT_DIR, ServerError, TorchServe
+from client.errors import ClientError
+from client.reply import Reply
+from client.server import ServerError, TorchServe
+from client.settings import PROJECT_DIR
 
 SAMPLE = PROJECT_DIR / "build" / "sample.mp4"
 MODEL = "ensemble"
@@ -37,7 +39,7 @@ def serve(server: TorchServe, clip: Path) -> None:
     """
     start_if_needed(server)
     data = clip.read_bytes()
-    http, grpc = HttpClient(server.inference), GrpcClient(server.grpc_inference)
+    http, grpc = server.http_client(), server.grpc_client()
     for model in server.models:  # READY says that a worker runs; an answer says that it works
         if model != MODEL:
             _judged(http.predict(model, data))
@@ -91,12 +93,12 @@ def _usage(server: TorchServe, clip: Path) -> str:
     address = f"{server.inference}/predictions/{MODEL}"
     shown = clip.relative_to(Path.cwd()) if clip.is_relative_to(Path.cwd()) else clip
     return f"""
-Call it:
-  curl {address} -T {shown}
-  curl {address} -F data=@{shown} -F frames=16
-  curl {address} -T {shown} -H 'X-DeepDetect-Options: {{"frames": 16, "modality": "video"}}'
+Call it; `make -s key` prints the header with the server's key, `Authorization: Bearer ...`:
+  curl {address} -H "$(make -s key)" -T {shown}
+  curl {address} -H "$(make -s key)" -F data=@{shown} -F frames=16
+  curl {address} -H "$(make -s key)" -T {shown} -H 'X-DeepDetect-Options: {{"frames": 16, "modality": "video"}}'
   (printf '{{"data": "'; base64 {shown} | tr -d '\\n'; printf '"}}') |
-    curl {address} -H 'Content-Type: application/json' -d @-
+    curl {address} -H "$(make -s key)" -H 'Content-Type: application/json' -d @-
   gRPC: {server.grpc_inference}, org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions
 Models: {", ".join(server.models)}. Logs: {server.environment["LOG_LOCATION"]}. Stop it: make stop
 """
@@ -114,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print("TorchServe has stopped" if server.stop() else "TorchServe was not running")
         else:
             serve(server, args.clip)
-    except ServerError as error:
+    except (ServerError, ClientError) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 1
     return 0

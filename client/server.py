@@ -8,23 +8,27 @@ There are two kinds:
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
 import requests
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
+from client.errors import KeyRefused
+from client.inference import GrpcClient, HttpClient
+from client.keys import KEY_FILE, Keys, NoKeys, with_key
+from client.reply import raise_if_key_refused
+from client.settings import PROJECT_DIR, free_ports, project_environment, read_properties
+
 PORT_KEYS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
 STARTUP_TIMEOUT_S = 180.0
 LOG_TAIL_LINES = 25
@@ -71,12 +75,13 @@ class TorchServe:
             model_store: where its archives lie.
             models: archives loaded when it starts, such as `video`.
             python: the interpreter to run it on.
-            settings: lines of config.properties that differ from the project's.
+            settings: lines of config.properties that differ from the project's; with a certificate it speaks https.
         """
         directory.mkdir(parents=True, exist_ok=True)
-        ports = dict(zip(PORT_KEYS, _free_ports(len(PORT_KEYS)), strict=True))
+        ports = dict(zip(PORT_KEYS, free_ports(len(PORT_KEYS)), strict=True))
+        scheme = "https" if "certificate_file" in (settings or {}) else "http"
         own: dict[str, Any] = {
-            **{f"{key}_address": f"http://127.0.0.1:{ports[key]}" for key in PORT_KEYS[:3]},
+            **{f"{key}_address": f"{scheme}://127.0.0.1:{ports[key]}" for key in PORT_KEYS[:3]},
             **{f"{key}_port": ports[key] for key in PORT_KEYS[3:]},
             "initial_worker_port": ports["inference"] + 10_000 if ports["inference"] < 50_000 else 20_000,
             "model_store": model_store.resolve(),
@@ -101,19 +106,41 @@ class TorchServe:
 
     @property
     def inference(self) -> str:
-        """HTTP address of the inference API."""
+        """Address of the inference API."""
         return self.properties["inference_address"]
 
     @property
     def management(self) -> str:
-        """HTTP address of the management API."""
+        """Address of the management API."""
         return self.properties["management_address"]
 
     @property
     def grpc_inference(self) -> str:
-        """Host and port of the gRPC inference service."""
+        """Host and port of the gRPC inference service, with https:// before them if it speaks TLS."""
         properties = self.properties
-        return f"{properties['grpc_inference_address']}:{properties['grpc_inference_port']}"
+        scheme = "https://" if properties.get("enable_grpc_ssl") == "true" else ""
+        return f"{scheme}{properties['grpc_inference_address']}:{properties['grpc_inference_port']}"
+
+    @cached_property
+    def keys(self) -> Keys | NoKeys:
+        """The keys of this server."""
+        if self.properties.get("disable_token_authorization") == "true":
+            return NoKeys()
+        return Keys(self.directory / KEY_FILE.name, self.management, verify=self.verify)
+
+    @property
+    def verify(self) -> bool | str:
+        """What its https certificates are checked against: its own certificate, unless the environment names a file."""
+        certificate = self.properties.get("certificate_file")
+        return os.environ.get("DEEPDETECT_CA_FILE") or (str(self.directory / certificate) if certificate else True)
+
+    def http_client(self, **options: Any) -> HttpClient:
+        """A client of this server, with its keys; the options are those of `HttpClient`."""
+        return HttpClient(self.inference, **{"keys": self.keys, "verify": self.verify, **options})
+
+    def grpc_client(self, **options: Any) -> GrpcClient:
+        """The same over gRPC."""
+        return GrpcClient(self.grpc_inference, **{"keys": self.keys, "verify": self.verify, **options})
 
     @property
     def models(self) -> list[str]:
@@ -136,7 +163,7 @@ class TorchServe:
         Raises:
             ServerError: it would not start, or another server has its ports.
         """
-        if self._get("/models") is not None:
+        if self._answers():
             raise ServerError(f"another server already answers at {self.management}; stop that one first")
         Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
         self._log_dir.mkdir(parents=True, exist_ok=True)
@@ -154,6 +181,7 @@ class TorchServe:
             _, left = psutil.wait_procs(tree, timeout=10)
             for straggler in left:
                 straggler.kill()
+            (self.directory / KEY_FILE.name).unlink(missing_ok=True)  # a killed server leaves it
         for path in self.owned:
             shutil.rmtree(path, ignore_errors=True)
         return process is not None
@@ -191,8 +219,7 @@ class TorchServe:
 
     def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> requests.Response:
         """Registers an archive of the model store, such as `video.mar`, and waits for its workers."""
-        parameters = {"url": archive, "synchronous": "true"}
-        return requests.post(f"{self.management}/models", params=parameters, timeout=timeout_s)
+        return self._manage("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s)
 
     def log_tail(self) -> str:
         """The last lines of what the server and its workers wrote."""
@@ -212,41 +239,44 @@ class TorchServe:
         return Path(self.environment.get("TMPDIR") or self.environment["TEMP"], ".model_server.pid")
 
     def _not_ready(self, models: Iterable[str]) -> list[str]:
-        if self._get("/models") is None:
-            return ["the server"]
-        return [model for model in models if not self.ready(model)]
+        try:
+            if self._get("/models") is None:
+                return ["the server"]
+            return [model for model in models if not self.ready(model)]
+        except KeyRefused as error:  # the key file is that of the server before, or of none
+            return [f"the server ({error})"]
+
+    def _answers(self) -> bool:
+        """Whether anybody answers at the management address, whatever it says."""
+        try:
+            requests.get(f"{self.management}/models", timeout=60, verify=False)
+        except requests.RequestException:
+            return False
+        return True
 
     def _get(self, path: str, **parameters: str) -> Any:
-        """What the management API answers; None when it does not, or refuses."""
+        """What the management API answers; None when it does not, or has no such thing."""
         try:
-            response = requests.get(self.management + path, params=parameters, timeout=60)
+            response = self._manage("GET", path, parameters)
         except requests.RequestException:
             return None
         return response.json() if response.ok else None
 
+    def _manage(
+        self, method: str, path: str, parameters: Mapping[str, str], timeout_s: float = 60
+    ) -> requests.Response:
+        def call(key: Mapping[str, str]) -> requests.Response:
+            response = requests.request(
+                method, self.management + path, params=parameters, headers=key, timeout=timeout_s, verify=self.verify
+            )
+            raise_if_key_refused(response)
+            return response
+
+        return with_key(self.keys, "management", call)
+
     def _torchserve(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
         command = [self.python, "-m", "ts.model_server", *arguments]
-        return subprocess.run(command, cwd=self.directory, env=self.environment, start_new_session=True, **options)
-
-
-def project_environment() -> dict[str, str]:
-    """The environment of this process as env.sh changes it."""
-    script = PROJECT_DIR / "env.sh"
-    printer = "import json, os; print(json.dumps(dict(os.environ)))"
-    command = ["bash", "-c", 'source "$0" && exec "$1" -c "$2"', str(script), sys.executable, printer]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def read_properties(path: Path) -> dict[str, str]:
-    """The settings of a properties file."""
-    lines = (line.strip() for line in path.read_text().splitlines())
-    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _free_ports(n_ports: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(n_ports)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        # umask: TorchServe takes the key file away from other users only after it has written the keys into it.
+        return subprocess.run(
+            command, cwd=self.directory, env=self.environment, start_new_session=True, umask=0o077, **options
+        )

@@ -5,7 +5,8 @@
     .venv/bin/locust -f loadtest/locustfile.py                            web page on port 8089
 
 Every upload is different, so no answer comes from a cache, and every answer is
-checked to be that of its own upload.
+checked to be that of its own upload. A call that fails counts as failed: nothing
+is sent twice. Keys are renewed on the way (see client/keys.py).
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import os
 import time
 from pathlib import Path
 
-import grpc
 import grpc.experimental.gevent as grpc_gevent
 from locust import FastHttpUser, User, constant, events, task
 
-from client.inference import GrpcClient, HttpClient
+from client.errors import ClientError
+from client.inference import GrpcClient
+from client.keys import find_keys
+from client.reply import TORCHSERVE_KEY_ERROR
+from client.retry import ONCE
 
 grpc_gevent.init_gevent()
+KEYS = find_keys()
 
 
 @events.init_command_line_parser.add_listener
@@ -49,7 +54,7 @@ def wrong(answer: dict, upload: bytes) -> str | None:
 class HttpCaller(FastHttpUser):
     """Sends the clip as a raw body."""
 
-    host = HttpClient().address
+    host = "http://127.0.0.1:8080"
     wait_time = constant(0)
 
     def on_start(self) -> None:
@@ -59,13 +64,17 @@ class HttpCaller(FastHttpUser):
     def judge(self) -> None:
         upload = unique(self.clip)
         model = self.environment.parsed_options.model
-        headers = {"Content-Type": "application/octet-stream"}
+        key = KEYS.headers("inference")
+        headers = {"Content-Type": "application/octet-stream", **key}
         with self.client.post(f"/predictions/{model}", data=upload, headers=headers, catch_response=True) as response:
             try:
                 problem = wrong(json.loads(response.text), upload)
             except (TypeError, ValueError):
                 problem = f"status {response.status_code}, and no JSON"
-            if problem:
+            if TORCHSERVE_KEY_ERROR in (response.text or "") and KEYS.rotated(key, "inference"):
+                response.request_meta["name"] = "refused, for the key was renewed meanwhile"
+                response.success()
+            elif problem:
                 response.failure(problem)
 
 
@@ -77,7 +86,7 @@ class GrpcCaller(User):
     def on_start(self) -> None:
         options = self.environment.parsed_options
         self.clip = options.clip.read_bytes()
-        self.client = GrpcClient(options.grpc_host)
+        self.client = GrpcClient(options.grpc_host, keys=KEYS, retry=ONCE)
 
     def on_stop(self) -> None:
         self.client.close()
@@ -92,7 +101,7 @@ class GrpcCaller(User):
             answer = self.client.predict(model, upload).body
             problem = wrong(answer, upload)
             failure = RuntimeError(problem) if problem else None
-        except grpc.RpcError as error:
+        except ClientError as error:
             failure = error
         self.environment.events.request.fire(
             request_type="gRPC",

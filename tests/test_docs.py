@@ -28,9 +28,14 @@ def test_every_option_is_documented():
 def test_every_make_target_of_the_readme_exists_and_helps():
     makefile = (PROJECT_DIR / "Makefile").read_text(encoding="utf-8")
     helped = set(re.findall(r"^([a-z-]+):.*##", makefile, flags=re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z-]+)", README))
+    named = set(re.findall(r"\bmake (?:-s )?([a-z-]+)", README))
     assert named
     assert named <= helped
+
+
+def test_the_curl_of_the_readme_is_one_that_a_test_runs():
+    (line,) = re.findall(r"^curl .*$", README, flags=re.MULTILINE)
+    assert f"\n{line}\n" in (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 def test_every_file_the_readme_links_exists():

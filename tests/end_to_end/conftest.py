@@ -37,12 +37,12 @@ def server(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="session")
 def http(server: TorchServe) -> HttpClient:
-    return HttpClient(server.inference)
+    return server.http_client()
 
 
 @pytest.fixture(scope="session")
 def over_grpc(server: TorchServe) -> Iterator[GrpcClient]:
-    client = GrpcClient(server.grpc_inference)
+    client = server.grpc_client()
     yield client
     client.close()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from client.inference import HttpClient
 from client.server import TorchServe
 
 
@@ -47,7 +46,7 @@ def test_registering_an_archive_on_a_stock_server_is_enough(stock_python, stock_
     response = stock_server.register("audio.mar")
     assert response.status_code == 200, f"{response.text}\n{stock_server.log_tail()}"
     stock_server.wait_until_ready(["audio"])
-    answer = HttpClient(stock_server.inference).predict("audio", sound).body
+    answer = stock_server.http_client().predict("audio", sound).body
     path = Path(stock_server.directory, "sound.wav")
     path.write_bytes(sound)
     assert answer["probabilities"] == detector.detect_audio(path)["probabilities"]

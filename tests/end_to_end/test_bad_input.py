@@ -173,7 +173,7 @@ def _post(server: TorchServe, model: str, body: dict) -> Reply:
     response = requests.post(
         f"{server.inference}/predictions/{model}",
         data=json.dumps(body),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", **server.keys.headers("inference")},
         timeout=60,
     )
     return Reply(response.status_code, response.json())

@@ -42,7 +42,7 @@ def test_raw_body(http, clip, wanted):
 
 
 def test_raw_body_as_curl_puts_it(server, clip, wanted):
-    headers = {"X-DeepDetect-Options": json.dumps({"frames": FRAMES})}
+    headers = {"X-DeepDetect-Options": json.dumps({"frames": FRAMES}), **server.keys.headers("inference")}
     response = requests.put(f"{server.inference}/predictions/ensemble", data=clip(), headers=headers, timeout=60)
     assert settled(response.json()) == wanted
 
@@ -52,6 +52,7 @@ def test_multipart(server, clip, wanted):
         f"{server.inference}/predictions/ensemble",
         files={"data": ("ignored.txt", clip(), "video/mp4")},
         data={"frames": str(FRAMES), "file_name": ODD_NAME},
+        headers=server.keys.headers("inference"),
         timeout=60,
     )
     assert response.headers["content-type"] == "application/json"
@@ -62,14 +63,21 @@ def test_multipart(server, clip, wanted):
 @pytest.mark.parametrize("options", [{"frames": FRAMES}, {"options": {"frames": FRAMES}}])
 def test_json(server, encoded, wanted, options):
     body = {"data": encoded, "file_name": ODD_NAME, **options}
-    response = requests.post(f"{server.inference}/predictions/ensemble", json=body, timeout=60)
+    response = requests.post(
+        f"{server.inference}/predictions/ensemble", json=body, headers=server.keys.headers("inference"), timeout=60
+    )
     assert response.json()["file_name"] == ODD_NAME
     assert settled(response.json()) == wanted
 
 
 def test_v1_predict(server, encoded, wanted):
     body = {"instances": [{"b64": encoded, "frames": FRAMES}, {"b64": "?"}]}
-    response = requests.post(f"{server.inference}/v1/models/ensemble:predict", json=body, timeout=60)
+    response = requests.post(
+        f"{server.inference}/v1/models/ensemble:predict",
+        json=body,
+        headers=server.keys.headers("inference"),
+        timeout=60,
+    )
     good, bad = response.json()["predictions"]
     assert response.status_code == 200
     assert settled(good) == wanted
@@ -79,7 +87,9 @@ def test_v1_predict(server, encoded, wanted):
 def test_v2_infer(server, encoded, wanted):
     tensor = {"name": "data", "shape": [1], "datatype": "BYTES", "data": [encoded]}
     body = {"id": "mine", "parameters": {"frames": FRAMES}, "inputs": [tensor]}
-    response = requests.post(f"{server.inference}/v2/models/ensemble/infer", json=body, timeout=60)
+    response = requests.post(
+        f"{server.inference}/v2/models/ensemble/infer", json=body, headers=server.keys.headers("inference"), timeout=60
+    )
     record = response.json()
     assert (record["id"], record["model_name"], record["model_version"]) == ("mine", "ensemble", "1.0")
     assert settled(json.loads(record["outputs"][0]["data"][0])) == wanted
@@ -87,7 +97,9 @@ def test_v2_infer(server, encoded, wanted):
 
 def test_query_parameters_where_torchserve_passes_them_on(server, clip, wanted):
     url = f"{server.inference}/models/ensemble/invoke?frames={FRAMES}"
-    assert settled(requests.post(url, data=clip(), timeout=60).json()) == wanted
+    assert (
+        settled(requests.post(url, data=clip(), headers=server.keys.headers("inference"), timeout=60).json()) == wanted
+    )
 
 
 def test_grpc(over_grpc, clip, wanted):

@@ -18,4 +18,4 @@ def test_both_verdicts_are_shown_and_nothing_is_started_twice(server, sample_cli
     assert len(verdicts) == 2
     assert verdicts[0] == verdicts[1]
     assert len(verdicts[0]) == 4  # the verdict, and p_fake of the whole, the picture and the sound
-    assert f"curl {server.inference}/predictions/ensemble -T" in printed
+    assert f"curl {server.inference}/predictions/ensemble -H" in printed
