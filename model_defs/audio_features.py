@@ -1,8 +1,11 @@
-"""From a window of samples to 120 features a frame: 40 MFCC, delta and delta-delta.
+"""From a window of samples to features, one row a frame. `AudioSpec.features` names the front end.
 
-Two extractors give the same numbers: `librosa_features`, the reference, and
-`MfccFrontend`, the same steps in torch, which is faster and spares a worker the
-import of librosa; it is the one that trains and serves, and a test holds the two equal. Steps and defaults are those of
+`linear_bands`: log energies of bands of equal width, less each band's mean over the window. Neural vocoders betray
+themselves above 4 kHz, where the mel scale is coarse, so bands of equal width keep what cepstra smooth over.
+
+`mfcc`: 120 features, 40 MFCC, delta and delta-delta. Two extractors give the same numbers: `librosa_features`, the
+reference, and `MfccFrontend`, the same steps in torch, which is faster and spares a worker the import of librosa; it
+is the one that trains and serves, and a test holds the two equal. Steps and defaults are those of
 `librosa.feature.mfcc` and `librosa.feature.delta`:
 
     samples -> Hann frames, zeros beyond both ends -> power spectrum -> mel bands (Slaney)
@@ -29,6 +32,12 @@ DELTA_WIDTH = 9  # librosa.feature.delta(width=)
 # Least deviation that a feature is divided by: at or below the least that speech shows (0.15 in 300 clips).
 # The deltas of a steady tone deviate by rounding errors alone, which must not be blown up.
 STD_FLOOR = 0.15
+BAND_SCALE_DB = 10.0  # what log energies are divided by: they then deviate by about 1
+
+
+def create_frontend(spec: AudioSpec) -> nn.Module:
+    """The front end that the spec names, in eval mode: (W, n_samples) -> (W, n_steps, n_features)."""
+    return (MfccFrontend(spec) if spec.features == "mfcc" else LinearBandFrontend(spec)).eval()
 
 
 def librosa_features(window: np.ndarray, spec: AudioSpec, *, normalise: bool = True) -> np.ndarray:
@@ -112,6 +121,55 @@ class MfccFrontend(nn.Module):
         # first and last fit off at the edges (savgol_filter's mode "interp") repeats their values.
         edge = self.delta_width // 2
         return functional.pad(slopes, (edge, edge), mode="replicate").transpose(1, 2)
+
+
+class LinearBandFrontend(nn.Module):
+    """Log energies of bands of equal width, each band's mean over the window taken off; scriptable.
+
+    The mean carries the microphone, the equalizer and the level, and little of what forges speech.
+    """
+
+    def __init__(self, spec: AudioSpec) -> None:
+        super().__init__()
+        self.n_fft = spec.n_fft
+        self.hop_length = spec.hop_length
+        self.power_floor, self.dynamic_range_db, self.scale_db = POWER_FLOOR, DYNAMIC_RANGE_DB, BAND_SCALE_DB
+        tables = {
+            "hann": torch.hann_window(spec.n_fft, dtype=torch.float64).float(),
+            "bands": torch.from_numpy(linear_filters(spec)).float().T.contiguous(),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)  # follows from the spec: no part of the weights
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Features of each window by itself.
+
+        Args:
+            windows: samples (W, N) float32.
+
+        Returns:
+            (W, n_steps, n_bands) float32, n_steps = N // hop_length + 1; a unit is `BAND_SCALE_DB`.
+        """
+        half_frame = self.n_fft // 2
+        padded = functional.pad(windows, (half_frame, half_frame))
+        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.hann)
+        power = spectrum.real.square() + spectrum.imag.square()
+        band_db = 10.0 * torch.log10((power @ self.bands).clamp(min=self.power_floor))
+        band_db = torch.maximum(band_db, band_db.amax((1, 2), keepdim=True) - self.dynamic_range_db)
+        return (band_db - band_db.mean(1, keepdim=True)) / self.scale_db
+
+
+def linear_filters(spec: AudioSpec) -> np.ndarray:
+    """Triangular filters, (n_bands, n_fft // 2 + 1): evenly spaced from 0 Hz to half the rate, each summing to 1.
+
+    As the linear filter banks of M. Sahidullah et al., "A Comparison of Features for Synthetic Speech Detection"
+    (Interspeech 2015).
+    """
+    bins = np.arange(spec.n_fft // 2 + 1)
+    edges = np.linspace(0, spec.n_fft / 2, spec.n_bands + 2)
+    low, centre, high = (edges[start : start + spec.n_bands, np.newaxis] for start in range(3))
+    filters = np.maximum(0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
+    return filters / filters.sum(axis=1, keepdims=True)
 
 
 def slaney_mel_filters(spec: AudioSpec) -> np.ndarray:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
-from model_defs.audio_features import MfccFrontend
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.media import AudioSegment
 from model_defs.spec import AudioSpec
@@ -37,8 +37,11 @@ class AudioSample:
     warnings: list[str] = field(default_factory=list)
 
 
-def audio_sample(segments: Sequence[AudioSegment], spec: AudioSpec, frontend: MfccFrontend) -> AudioSample:
-    """Windows and features of one clip; see `prepare_windows` for the arguments and what is raised."""
+def audio_sample(segments: Sequence[AudioSegment], spec: AudioSpec, frontend: nn.Module) -> AudioSample:
+    """Windows and features of one clip, by `audio_features.create_frontend(spec)`.
+
+    See `prepare_windows` for the other arguments and what is raised.
+    """
     began_s = time.perf_counter()
     windows, starts_s, warnings = prepare_windows(segments, spec)
     features = frontend(torch.from_numpy(windows))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from torch import nn
 
-from model_defs.audio_net import AudioNet
+from model_defs.audio_net import AudioNet, SpectrogramNet
 from model_defs.backbones import create_backbone
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec
-from model_defs.video_net import VideoNet
+from model_defs.video_net import FrameScoreNet, VideoNet
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Network:
 
     Attributes:
         name: the key in `NETWORKS`.
-        create: VideoNet (takes a backbone first) or AudioNet.
+        create: VideoNet or FrameScoreNet (which take a backbone first), AudioNet or SpectrogramNet.
         spec: the input it expects unless the training run chose another.
         backbone: torchvision's name of the image backbone; None for audio.
         sizes: keyword arguments of `create`.
@@ -55,6 +55,8 @@ _LIGHT_AUDIO = {
     "bidirectional": False,
     "n_classifier": (128, 32),
 }
+# 32 ms every 10 ms: vocoders leave traces between the pitch pulses, which longer frames average away.
+_BANDS = AudioSpec(features="linear_bands", n_fft=512, hop_length=160)
 
 NETWORKS: dict[str, Network] = {
     network.name: network
@@ -63,8 +65,10 @@ NETWORKS: dict[str, Network] = {
         Network("video_resnet50", VideoNet, VideoSpec(), "resnet50"),
         Network("video_mobilenet_v2", VideoNet, VideoSpec(), "mobilenet_v2"),
         Network("video_light", VideoNet, VideoSpec(), "mobilenet_v2", _LIGHT_VIDEO),
+        Network("video_frames", FrameScoreNet, VideoSpec(), "efficientnet_b0"),
         Network("audio", AudioNet, AudioSpec()),
         Network("audio_cnn_gru", AudioNet, AudioSpec(), sizes=_CNN_GRU),
+        Network("audio_bands", SpectrogramNet, _BANDS),
         Network("audio_light", AudioNet, AudioSpec(), sizes=_LIGHT_AUDIO),
     )
 }

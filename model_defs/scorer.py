@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from model_defs.artifact import Artifact, load_artifact
-from model_defs.audio_features import MfccFrontend
+from model_defs.audio_features import create_frontend
 from model_defs.audio_input import AudioSample, audio_sample
 from model_defs.calibration import Calibration
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
 from model_defs.faces import FaceDetector, create_detector
 from model_defs.media import Media
 from model_defs.options import DetectOptions
+from model_defs.spec import AudioSpec
 from model_defs.video_input import VideoSample, video_sample, video_tensor
 
 DIGITS = 6  # of a probability in an answer; below this the order of float sums would show
@@ -173,7 +174,7 @@ class VideoScorer(Scorer):
 
 
 class AudioScorer(Scorer):
-    """Cepstra over time."""
+    """Spectra over time."""
 
     modality = "audio"
 
@@ -227,8 +228,8 @@ def _face_detector(name: str) -> FaceDetector:
 
 
 @cache
-def _frontend(spec) -> MfccFrontend:
-    return MfccFrontend(spec).eval()
+def _frontend(spec: AudioSpec) -> torch.nn.Module:
+    return create_frontend(spec)
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
+AUDIO_FEATURES = ("mfcc", "linear_bands")  # the front ends of model_defs.audio_features
 LABELS = ("real", "fake")  # class 0 is real, class 1 is fake; a score is always P(fake)
 
 # Channel statistics of ImageNet-1k, the data the backbones are pretrained on.
@@ -46,8 +47,10 @@ class AudioSpec:
     rate_hz: int = 16_000
     window_s: float = 4.0  # length of one scored window
     max_windows: int = 8  # a longer clip is scored at this many windows, spread evenly
-    n_mfcc: int = 40
-    n_mels: int = 80
+    features: str = "mfcc"  # one of AUDIO_FEATURES
+    n_mfcc: int = 40  # mfcc: cepstra, to which two derivatives are added
+    n_mels: int = 80  # mfcc: mel bands that the cepstra are of
+    n_bands: int = 80  # linear_bands: log energies of bands of equal width
     n_fft: int = 1_024  # samples in one analysis frame: 64 ms
     hop_length: int = 256  # samples from one frame to the next: 16 ms
     trim_db: float = 40.0  # below the peak by this much is silence
@@ -55,7 +58,9 @@ class AudioSpec:
     min_speech_s: float = 0.2  # less sound than this after trimming is refused
 
     def __post_init__(self) -> None:
-        _require_positive(self, "rate_hz", "window_s", "max_windows", "n_mfcc", "n_fft", "hop_length")
+        if self.features not in AUDIO_FEATURES:
+            raise ValueError(f"AudioSpec.features is {self.features!r}; allowed: {', '.join(AUDIO_FEATURES)}")
+        _require_positive(self, "rate_hz", "window_s", "max_windows", "n_mfcc", "n_bands", "n_fft", "hop_length")
 
     @property
     def n_samples(self) -> int:
@@ -69,8 +74,8 @@ class AudioSpec:
 
     @property
     def n_features(self) -> int:
-        """MFCC, delta and delta-delta."""
-        return 3 * self.n_mfcc
+        """MFCC with delta and delta-delta, or bands."""
+        return 3 * self.n_mfcc if self.features == "mfcc" else self.n_bands
 
 
 InputSpec = VideoSpec | AudioSpec

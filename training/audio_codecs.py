@@ -32,6 +32,8 @@ CODECS = (
     Codec("aac", "adts", 16_000, 32_000),
     Codec("libopus", "ogg", 16_000, 12_000),
     Codec("libopus", "ogg", 16_000, 24_000),
+    Codec("wmav2", "asf", 16_000, 32_000),
+    Codec("g722", "wav", 16_000),
     Codec("pcm_mulaw", "wav", 8_000),
     Codec("pcm_alaw", "wav", 8_000),
 )

@@ -63,7 +63,9 @@ def self_blend(crops: np.ndarray, face_share: float, rng: Generator) -> np.ndarr
     size_px = crops.shape[1]
     mask = _face_mask(size_px, face_share, rng)[..., None] * rng.choice([0.5, 0.75, 1.0, 1.0, 1.0])
     warp = _random_affine(size_px, rng, shift=0.03, scale=0.05, angle_deg=2.0)
-    mismatch = [_recolour(rng), _resample(rng) if rng.random() < 0.5 else _sharpen(rng)]
+    mismatch = [_recolour(rng)] if rng.random() < 0.8 else []
+    mismatch.append((_resample, _sharpen, _blur)[rng.choice(3, p=[0.45, 0.35, 0.2])](rng))
+    mismatch += [_jpeg(rng)] if rng.random() < 0.3 else []
     change_face = rng.random() < 0.5
     blended = []
     for frame in crops:
@@ -192,7 +194,7 @@ def augment_waveform(samples: np.ndarray, rate_hz: int, rng: Generator) -> np.nd
         (M,) float32 mono at the same rate, M <= N plus what a codec adds; never empty, always finite.
     """
     samples = _random_part(samples, rate_hz, rng)
-    for chance, change in ((0.4, _equalize), (0.5, _band_limit), (0.35, _lossy), (0.3, _reverberate), (0.6, _pollute)):
+    for chance, change in _SOUND_CHANGES:
         if rng.random() < chance:
             samples = change(samples, rate_hz, rng)
     return np.nan_to_num(samples).astype(np.float32)
@@ -246,23 +248,73 @@ def _pollute(samples: np.ndarray, rate_hz: int, rng: Generator) -> np.ndarray:
     return samples + noise * level * 10 ** (-rng.uniform(8, 45) / 20)
 
 
-def mask_features(features: torch.Tensor, rng: Generator) -> torch.Tensor:
-    """Zero up to two spans of time and one of coefficients, which is their mean after normalisation.
+def _resample_rate(samples: np.ndarray, rate_hz: int, rng: Generator) -> np.ndarray:
+    """Down to a lower rate and back: the steep edge that files of another sample rate show."""
+    low = int(rng.choice([12, 16, 20, 22, 24, 28]))  # thirty-seconds of the rate: 6 to 14 kHz of 16
+    return signal.resample_poly(signal.resample_poly(samples, low, 32), 32, low)[: len(samples)]
+
+
+def _distort(samples: np.ndarray, _rate_hz: int, rng: Generator) -> np.ndarray:
+    """Soft clipping, some odd and even harmonics: a cheap microphone, an eager limiter.
+
+    The non-linear part of H. Tak et al., "RawBoost" (ICASSP 2022).
+    """
+    peak = np.abs(samples).max() + 1e-9
+    driven = samples / peak * rng.uniform(1.0, 4.0) + rng.uniform(-0.1, 0.1)
+    return (np.tanh(driven) - np.tanh(driven.mean())) * peak
+
+
+# In this order: a room and its noise, the microphone, then what files go through. Chances are of each by itself.
+_SOUND_CHANGES = (
+    (0.2, _reverberate),
+    (0.5, _pollute),
+    (0.15, _distort),
+    (0.5, _equalize),
+    (0.25, _band_limit),
+    (0.35, _resample_rate),
+    (0.45, _lossy),
+    (0.1, _pollute),
+)
+
+
+def mask_features(features: torch.Tensor, rng: Generator, n_stacked: int = 1) -> torch.Tensor:
+    """Zero up to two spans of time and one or two of bands, which is their mean after normalisation.
 
     After Park et al., "SpecAugment" (Interspeech 2019).
 
     Args:
         features: (n_steps, n_features) float32, changed in place.
         rng: source of every random choice.
+        n_stacked: how often each band comes: 3 where its two derivatives follow, as in MFCC with deltas.
     """
     n_steps, n_features = features.shape
     for _ in range(2):
         width = int(rng.integers(n_steps // 8 + 1))
         start = int(rng.integers(n_steps - width + 1))
         features[start : start + width] = 0
-    n_mfcc = n_features // 3
-    width = int(rng.integers(n_mfcc // 6 + 1))
-    start = int(rng.integers(n_mfcc - width + 1))
-    for first in range(start, n_features, n_mfcc):  # the coefficient and its two derivatives
-        features[:, first : first + width] = 0
+    n_bands = n_features // n_stacked
+    for _ in range(2):
+        width = int(rng.integers(n_bands // 6 + 1))
+        start = int(rng.integers(n_bands - width + 1))
+        for first in range(start, n_features, n_bands):  # the band and its derivatives
+            features[:, first : first + width] = 0
     return features
+
+
+def mix_examples(inputs: torch.Tensor, labels: torch.Tensor, rng: Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each example blended with another of its batch, and their labels in the same shares.
+
+    H. Zhang et al., "mixup: Beyond Empirical Risk Minimization" (ICLR 2018), with one share a batch.
+
+    Args:
+        inputs: (B, ...) float32.
+        labels: (B,) int64.
+        rng: source of every random choice.
+
+    Returns:
+        inputs (B, ...) and shares of the classes (B, 2) float32.
+    """
+    share = float(rng.beta(0.5, 0.5))
+    partner = torch.from_numpy(rng.permutation(len(labels)))
+    classes = torch.nn.functional.one_hot(labels, 2).float()
+    return (share * inputs + (1 - share) * inputs[partner], share * classes + (1 - share) * classes[partner])

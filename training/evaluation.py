@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from model_defs.audio_features import MfccFrontend
+from model_defs.audio_features import create_frontend
 from model_defs.audio_input import audio_sample
 from model_defs.errors import DetectionError
 from model_defs.spec import AudioSpec, InputSpec
@@ -49,6 +49,6 @@ def score_clips(
 def clip_inputs(spec: InputSpec):
     """A function from a prepared clip to the network's input: (1, T, 3, S, S) or (windows, steps, features)."""
     if isinstance(spec, AudioSpec):
-        frontend = MfccFrontend(spec).eval()
+        frontend = create_frontend(spec)
         return lambda clip: torch.as_tensor(audio_sample(clip.audio_segments(), spec, frontend).features)
     return lambda clip: video_tensor(np.array(clip.array()), spec)[None]

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn.utils import prune as pruning
 
-from model_defs.audio_net import AudioNet
-from model_defs.video_net import VideoNet
+from model_defs.audio_net import AudioNet, SpectrogramNet
+from model_defs.video_net import FrameScoreNet, VideoNet
 from training.measure import interleaved_ms
 from training.quantization import quantize_dynamically
 
@@ -65,7 +65,7 @@ def prune_globally(model: nn.Module, amount: float) -> nn.Module:
         pruning.global_unstructured(layers, pruning_method=pruning.L1Unstructured, amount=amount)
     for layer, name in layers:
         pruning.remove(layer, name)
-    if isinstance(model, VideoNet):
+    if isinstance(model, (VideoNet, FrameScoreNet)):
         model.backbone.to(memory_format=torch.channels_last)
     return model
 
@@ -78,9 +78,9 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     model = model.eval()
     if not any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in model.modules()):
         return model
-    if isinstance(model, VideoNet):
+    if isinstance(model, (VideoNet, FrameScoreNet)):
         model.backbone = fuse(model.backbone)
-    elif isinstance(model, AudioNet):
+    elif isinstance(model, (AudioNet, SpectrogramNet)):
         model.local = fuse(model.local)
     else:
         try:

@@ -165,13 +165,13 @@ class _Preparer:
         else:
             try:
                 array, record = self.decode(clip)
-                _write_atomically(array_path, lambda file: np.save(file, array))
+                write_atomically(array_path, lambda file: np.save(file, array))
             except DetectionError as error:
                 record = {"error": error.code.value}
             except cv2.error:
                 record = {"error": ErrorCode.UNDECODABLE_MEDIA.value}
             # The record is written last: where it lies, the array is whole.
-            _write_atomically(record_path, lambda file: file.write(json.dumps(record).encode()))
+            write_atomically(record_path, lambda file: file.write(json.dumps(record).encode()))
         if "error" in record:
             return digest, record["error"]
         return digest, PreparedClip(
@@ -239,7 +239,8 @@ def _spec_digest(spec: InputSpec) -> str:
     return hashlib.sha256(record.encode()).hexdigest()[:12]
 
 
-def _write_atomically(path: Path, write) -> None:
+def write_atomically(path: Path, write) -> None:
+    """Put what `write(file)` writes at `path` at once or, when interrupted, not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     with partial.open("wb") as file:
         write(file)

@@ -1,9 +1,10 @@
-"""Pre-train the backbone of a video network on single frames.
+"""Train a video network's backbone on single frames.
 
     python -m training.pretrain_frames --dataset clips/ --extra-dataset faces/ --epochs 20
 
 A batch of as many people as frames teaches a backbone more than one of few clips,
-and pictures count as much as clips. Go on with `training.train_video --init-backbone`.
+and pictures count as much as clips. With `--network video_frames` the checkpoint is a whole network, ready to
+publish; with another go on with `training.train_video --init-backbone`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_defs.registry import NETWORKS, build_network
+from model_defs.video_net import FrameScoreNet
 from training.arguments import prepared_splits, resolve_device, training_parser
 from training.engine import TrainConfig, fit, seed_everything
-from training.frame_net import FrameNet
 from training.train_video import add_video_arguments, backbone_weights, video_spec, video_training
 from training.video_task import VideoTask
 
@@ -34,9 +35,12 @@ def main(argv: Sequence[str] | None = None) -> Path:
     spec, device = video_spec(arguments), resolve_device(arguments.device)
     train, val = prepared_splits(arguments, spec)
     seed_everything(arguments.seed)
-    net = FrameNet(build_network(arguments.network, backbone_weights(arguments), arguments.allow_random).backbone)
+    net = build_network(arguments.network, backbone_weights(arguments), arguments.allow_random)
+    is_whole = isinstance(net, FrameScoreNet)
+    net = net if is_whole else FrameScoreNet(net.backbone)
     task = VideoTask(arguments.network, spec, train, val, video_training(arguments, spec, device))
-    task.record["stage"] = "frames"
+    if not is_whole:
+        task.record["stage"] = "frames"
     rates = {"lr": arguments.lr, "head_lr_factor": 3.0}
     config = TrainConfig(epochs=arguments.epochs, **rates, seed=arguments.seed, device=device)
     fit(net, task, config, arguments.save_path, resume=arguments.resume)

@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> Path:
     parser.add_argument(
         "--hop-length", type=int, help="samples from one feature frame to the next; default: the network's own"
     )
+    parser.add_argument("--mixup", type=float, default=0.5, metavar="SHARE", help="of the batches that are blended")
+    parser.add_argument(
+        "--augmented-copies", type=int, default=0, metavar="N", help="augment each clip N times in all; 0: every time"
+    )
+    parser.add_argument("--train-share", type=float, default=1.0, help="of a window's frames shown in training")
     parser.add_argument("--init", type=Path, help="start from this checkpoint of the same network")
     arguments = parser.parse_args(argv)
     spec = NETWORKS[arguments.network].spec
@@ -45,7 +50,15 @@ def main(argv: Sequence[str] | None = None) -> Path:
     train, val = prepared_splits(arguments, spec)
     seed_everything(arguments.seed)
     net = load_weights(arguments.init)[0] if arguments.init else build_network(arguments.network)
-    training = AudioTraining(arguments.batch_size, arguments.workers, arguments.seed, device)
+    training = AudioTraining(
+        batch_size=arguments.batch_size,
+        n_workers=arguments.workers,
+        seed=arguments.seed,
+        device=device,
+        mixup_share=arguments.mixup,
+        n_copies=arguments.augmented_copies,
+        train_share=arguments.train_share,
+    )
     config = TrainConfig(epochs=arguments.epochs, lr=arguments.lr, seed=arguments.seed, device=device)
     task = AudioTask(arguments.network, spec, train, val, training)
     fit(net, task, config, arguments.save_path, resume=arguments.resume)

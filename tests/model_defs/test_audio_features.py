@@ -15,8 +15,10 @@ from model_defs.audio_features import (
     DELTA_WIDTH,
     STD_FLOOR,
     MfccFrontend,
+    create_frontend,
     dct_table,
     librosa_features,
+    linear_filters,
     slaney_mel_filters,
 )
 from model_defs.spec import AudioSpec
@@ -156,7 +158,46 @@ def test_tables_are_no_part_of_the_weights() -> None:
 
 def test_serving_does_not_import_librosa() -> None:
     program = (
-        "import sys, torch; from model_defs.audio_input import MfccFrontend; from model_defs.spec import AudioSpec;"
+        "import sys, torch; from model_defs.audio_features import MfccFrontend; from model_defs.spec import AudioSpec;"
         "MfccFrontend(AudioSpec())(torch.zeros(1, 64000)); sys.exit('librosa' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+BANDS = AudioSpec(features="linear_bands", n_fft=512, hop_length=160)
+
+
+def test_a_spec_gets_the_front_end_that_it_names() -> None:
+    windows = torch.from_numpy(np.stack([make() for make in WINDOWS.values()]))
+    for spec in (SPEC, BANDS):
+        frontend = create_frontend(spec)
+        assert not frontend.training
+        assert frontend.state_dict() == {}
+        assert frontend(windows).shape == (len(windows), spec.n_steps, spec.n_features)
+
+
+def test_linear_filters_share_out_every_frequency_alike() -> None:
+    filters = linear_filters(BANDS)
+    assert filters.shape == (80, 257)
+    np.testing.assert_allclose(filters.sum(axis=1), 1)
+    centres = filters @ np.arange(257)
+    np.testing.assert_allclose(np.diff(centres), 256 / 81, atol=0.2)
+
+
+@pytest.mark.parametrize("frequency_hz", [500, 3_000, 7_500])
+def test_a_tone_that_comes_and_goes_moves_its_own_band(frequency_hz: int) -> None:
+    time_s = np.arange(BANDS.n_samples) / BANDS.rate_hz
+    sound = np.sin(2 * np.pi * frequency_hz * time_s) * (time_s % 1 < 0.5)
+    sound += 1e-3 * np.random.default_rng(0).standard_normal(len(sound))
+    features = create_frontend(BANDS)(torch.from_numpy(sound.astype(np.float32)[np.newaxis]))[0]
+    assert abs(int(features.std(0).argmax()) - round(frequency_hz / 8_000 * 81) + 1) <= 1
+
+
+def test_bands_are_blind_to_loudness() -> None:
+    frontend = create_frontend(BANDS)
+    window = voice()
+    features = frontend(torch.from_numpy(window[np.newaxis]))[0]
+    assert features.mean(0).abs().max() < 1e-4
+    torch.testing.assert_close(frontend(torch.from_numpy(0.1 * window[np.newaxis]))[0], features, rtol=0, atol=1e-3)
+    scripted = torch.jit.freeze(torch.jit.script(frontend))
+    assert torch.equal(scripted(torch.from_numpy(window[np.newaxis]))[0], features)

@@ -35,9 +35,11 @@ def test_modality_is_the_spec_s(name: str) -> None:
     ("name", "low", "high"),
     [
         ("video", 8e6, 12e6),
+        ("video_frames", 3.5e6, 4.5e6),
         ("video_light", 2e6, 4e6),
         ("audio", 1.8e6, 2.2e6),
         ("audio_cnn_gru", 1.8e6, 2.4e6),
+        ("audio_bands", 0.3e6, 0.6e6),
         ("audio_light", 0.1e6, 0.5e6),
     ],
 )

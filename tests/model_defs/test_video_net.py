@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from model_defs.registry import build_network
-from model_defs.video_net import VideoNet
+from model_defs.video_net import FrameScoreNet, VideoNet
 
 
 class ChannelMeans(nn.Module):
@@ -55,3 +55,20 @@ def test_every_parameter_learns() -> None:
     net(torch.randn(2, 2, 3, 64, 64))[0].square().sum().backward()
     without = [name for name, parameter in net.named_parameters() if parameter.grad is None]
     assert not without
+
+
+def test_frames_scored_alone_count_alike_until_attention_is_trained(clips: Tensor) -> None:
+    torch.manual_seed(1)
+    net = FrameScoreNet(ChannelMeans()).eval()
+    with torch.inference_mode():
+        logits, attention = net(clips)
+        alone = net(clips.flatten(0, 1).unsqueeze(1))[0].view(3, 4, 2)
+        torch.testing.assert_close(logits, alone.mean(1), atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(attention, torch.full((3, 4), 0.25))
+        torch.testing.assert_close(net(clips.flip(1))[0], logits)
+
+
+def test_attention_over_frames_learns_from_clips(clips: Tensor) -> None:
+    net = FrameScoreNet(ChannelMeans(), dropout=0.0)
+    net(clips)[0].square().sum().backward()
+    assert net.attention.weight.grad.abs().sum() > 0

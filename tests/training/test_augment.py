@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.clips import tone
-from training.augment import augment_crops, augment_waveform, mask_features, self_blend
+from training.augment import augment_crops, augment_waveform, mask_features, mix_examples, self_blend
 
 SEEDS = range(12)
 
@@ -77,6 +77,23 @@ def test_short_waveforms_survive(n_samples):
 
 def test_masks_leave_most_of_the_features():
     for seed in SEEDS:
-        masked = mask_features(torch.ones(100, 120), np.random.default_rng(seed))
+        masked = mask_features(torch.ones(100, 120), np.random.default_rng(seed), n_stacked=3)
         assert set(masked.unique().tolist()) <= {0.0, 1.0}
         assert masked.mean() > 0.5
+
+
+def test_a_masked_band_is_masked_in_its_derivatives_too():
+    masked = mask_features(torch.ones(100, 120), np.random.default_rng(1), n_stacked=3)
+    bands = masked.max(dim=0).values.view(3, 40)
+    assert (bands == 0).any()
+    assert torch.equal(bands[0], bands[1])
+    assert torch.equal(bands[0], bands[2])
+
+
+def test_mixed_examples_carry_the_shares_of_their_labels():
+    labels = torch.tensor([0, 1, 1, 0, 1, 0])
+    inputs = labels.float().view(-1, 1, 1).expand(-1, 4, 3).clone()
+    for seed in SEEDS:
+        mixed, shares = mix_examples(inputs, labels, np.random.default_rng(seed))
+        torch.testing.assert_close(shares.sum(dim=1), torch.ones(6))
+        torch.testing.assert_close(mixed[:, 0, 0], shares[:, 1])

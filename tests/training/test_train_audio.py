@@ -16,7 +16,7 @@ from .conftest import write_dataset
 
 
 def run(dataset, tmp_path, *more: str):
-    common = ["--network", "audio_light", "--hop-length", "1024", "--workers", "0", "--device", "cpu"]
+    common = ["--network", "audio_light", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--mixup", "0"]
     return main([*common, "--dataset", str(dataset), "--cache", str(tmp_path / "cache"), *more])
 
 
@@ -43,6 +43,21 @@ def test_finished_run_resumes_to_nothing(audio_dataset, tmp_path):
     run(audio_dataset, tmp_path, *arguments, "--resume")
     after = torch.load(tmp_path / "model.last.pt", weights_only=True)
     assert before["history"] == after["history"]
+
+
+def test_bands_are_trained_from_augmented_copies_and_parts_of_windows(audio_dataset, tmp_path):
+    path = tmp_path / "model.pt"
+    options = ("--augmented-copies", "2", "--train-share", "0.5", "--mixup", "1", "--epochs", "2", "--batch-size", "4")
+    main(
+        [
+            *("--network", "audio_bands", "--workers", "0", "--device", "cpu", "--dataset", str(audio_dataset)),
+            *("--cache", str(tmp_path / "cache"), "--save-path", str(path), *options),
+        ]
+    )
+    net, record = load_weights(path)
+    spec = spec_from_dict(record["spec"])
+    assert spec.features == "linear_bands"
+    assert net(torch.zeros(1, spec.n_steps, spec.n_features))[0].shape == (1, 2)
 
 
 def test_one_class_alone_cannot_be_trained_on(tmp_path):
