@@ -228,7 +228,7 @@ class _Digests:
     def save(self) -> None:
         """Write what is known, with what another process has written meanwhile."""
         known = self._read() | self.known
-        _write_atomically(self.path, lambda file: file.write(json.dumps(known).encode()))
+        write_atomically(self.path, lambda file: file.write(json.dumps(known).encode()))
 
     def _read(self) -> dict[str, list]:
         return json.loads(self.path.read_text()) if self.path.is_file() else {}
