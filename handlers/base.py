@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +21,9 @@ from model_defs.errors import DetectionError, ErrorCode
 
 logger = logging.getLogger(__name__)
 
+RETIRE_AFTER_S = 0.5  # time to send the last answers
+RETIRED = 70  # exit status; EX_SOFTWARE of sysexits.h
+
 
 class DetectionHandler:
     """A TorchServe handler over an engine.
@@ -32,6 +37,8 @@ class DetectionHandler:
     def __init__(self) -> None:
         self.engine: Engine
         self.manifest: dict[str, Any] = {}
+        self.max_stuck_threads = HandlerSettings.max_stuck_threads
+        self._is_retiring = False
 
     def initialize(self, context: Any) -> None:
         """Loads the model and runs it once; TorchServe calls this when a worker starts.
@@ -45,16 +52,19 @@ class DetectionHandler:
         self.manifest = json.loads((archive / "deepdetect.json").read_text())
         torch.set_num_threads(settings.torch_threads)
         cv2.setNumThreads(settings.torch_threads)
+        self.max_stuck_threads = settings.max_stuck_threads
         self.engine = load_engine(
             {modality: archive / "artifacts" / modality for modality in self.modalities},
             name=context.model_name,
             version=context.manifest["model"]["modelVersion"],
+            build=self.manifest["digest"],
             device=_device(properties.get("gpu_id")),
             variant=settings.variant,
             limits=settings.limits,
             fusion_weights=settings.fusion_weights,
-            cache_items=settings.cache_items,
+            cache=settings.cache,
             n_threads=settings.decode_threads,
+            decode_grace_s=settings.decode_grace_s,
         )
         self.engine.warm_up()
         logger.info("model %s is warm, source digest %s", context.model_name, self.manifest["digest"])
@@ -66,10 +76,24 @@ class DetectionHandler:
             return [json.dumps(self.manifest)]
         requests = [parse_request(row, row_headers) for row, row_headers in zip(rows, headers, strict=True)]
         outcomes = iter(self._detect([entry for request in requests for entry in request.entries]))
+        if self.engine.n_stuck >= self.max_stuck_threads:
+            self._retire()
         return [
             self._respond(context, index, request, [next(outcomes) for _ in request.entries])
             for index, request in enumerate(requests)
         ]
+
+    def _retire(self) -> None:
+        """Ends this worker once its batch is answered; TorchServe starts another, without threads that hang.
+
+        A batch that comes before that is lost, as with any worker that dies: its callers get a 503.
+        """
+        if not self._is_retiring:
+            self._is_retiring = True
+            logger.error("%d decoding threads hang; this worker ends itself", self.engine.n_stuck)
+            timer = threading.Timer(RETIRE_AFTER_S, os._exit, [RETIRED])
+            timer.daemon = True
+            timer.start()
 
     def _detect(self, entries: Sequence[Item | DetectionError]) -> list[Outcome]:
         """An outcome for each entry; those refused on the way in keep their refusal."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from model_defs.cache_settings import CacheSettings
+from model_defs.engine import DECODE_GRACE_S
 from model_defs.fusion import DEFAULT_WEIGHTS
 from model_defs.limits import Limits
 
@@ -19,7 +21,10 @@ class HandlerSettings:
         torch_threads: threads of one forward pass. Workers share the cores, and more than one a worker
             makes them wait for each other.
         decode_threads: files of a batch decoded side by side.
-        cache_items: answers remembered; 0 remembers none.
+        decode_grace_s: a file that is not decoded and cut this long after its decode budget is refused, whatever keeps
+            its thread.
+        max_stuck_threads: a worker in which so many threads never came back ends itself, and is started again.
+        cache: what is remembered, and where.
         fusion_weights: modality -> weight, for the ensemble.
         limits: ceilings on one file.
     """
@@ -27,13 +32,18 @@ class HandlerSettings:
     variant: str = "auto"
     torch_threads: int = 1
     decode_threads: int = 2
-    cache_items: int = 100
+    decode_grace_s: float = DECODE_GRACE_S
+    max_stuck_threads: int = 4
+    cache: CacheSettings = CacheSettings()
     fusion_weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        if self.torch_threads < 1 or self.decode_threads < 1 or self.cache_items < 0:
-            raise ValueError("handler: torch_threads and decode_threads must be at least 1, cache_items at least 0")
+        for name in ("torch_threads", "decode_threads", "max_stuck_threads"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"handler: {name} is {getattr(self, name)}; it must be at least 1")
+        if not self.decode_grace_s >= 0:
+            raise ValueError(f"handler: decode_grace_s is {self.decode_grace_s}; it must be 0 or more")
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any] | None) -> HandlerSettings:
@@ -48,4 +58,6 @@ class HandlerSettings:
             raise ValueError(f"handler: unknown setting {sorted(unknown)}; allowed: {sorted(known)}")
         if "limits" in values:
             values["limits"] = Limits.from_dict(values["limits"])
+        if "cache" in values:
+            values["cache"] = CacheSettings.from_dict(values["cache"])
         return cls(**values)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from model_defs.cache import ModelCache
+from model_defs.cache_settings import CacheSettings
+from model_defs.detection_cache import DetectionCache
 from model_defs.engine import Engine, Item, default_device
 from model_defs.errors import DetectionError
 from model_defs.fusion import DEFAULT_WEIGHTS
@@ -36,7 +37,7 @@ class DeepfakeDetector:
         use_quantization: True takes the reduced-precision variant (int8 on the
             CPU, fp16 on CUDA), False fp32, None what was measured best.
         use_cache: remember answers by content and options.
-        max_cache_size: answers remembered.
+        max_cache_size: answers remembered, and as many preprocessed samples.
         limits: ceilings on one file.
         fusion_weights: modality -> weight in the ensemble.
     """
@@ -55,7 +56,8 @@ class DeepfakeDetector:
     ) -> None:
         self.device = device or default_device()
         self.use_quantization = use_quantization
-        self.cache: ModelCache[dict] | None = ModelCache(max_cache_size) if use_cache else None
+        settings = CacheSettings(max_items=max_cache_size if use_cache else 0, store="memory")
+        self.cache = DetectionCache(settings) if settings.is_on else None
         paths = {"video": video_model_path, "audio": audio_model_path}
         self.scorers = {
             modality: SCORERS[modality](path or _shipped(modality), self.device, self._variant())
@@ -135,7 +137,7 @@ class DeepfakeDetector:
             "device": self.device,
             "quantization_enabled": self._variant() in ("int8", "fp16"),
             "variant": self._variant(),
-            "cache_size": len(self.cache) if self.cache is not None else 0,
+            "cache_size": len(self.cache.results) if self.cache is not None else 0,
             "cache": self.cache.stats() if self.cache is not None else None,
             "models": {modality: _describe(scorer) for modality, scorer in self.scorers.items()},
         }

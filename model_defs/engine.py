@@ -5,26 +5,31 @@ The local detector and every handler are thin layers over `Engine.detect_batch`.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from model_defs.cache import ModelCache
+from model_defs.cache_settings import CacheSettings
+from model_defs.coalescing import Coalescer, Outcome
 from model_defs.containers import check_size
+from model_defs.decode_pool import DecodePool
+from model_defs.detection_cache import DetectionCache, cache_key
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
-from model_defs.fusion import DEFAULT_WEIGHTS, fuse
+from model_defs.fusion import DEFAULT_WEIGHTS
 from model_defs.limits import Limits
-from model_defs.media import Media
 from model_defs.options import DetectOptions
-from model_defs.scorer import DIGITS, SCORERS, Score, Scorer
+from model_defs.scorer import SCORERS, Score, Scorer
+from model_defs.tracks import FileTracks, read_tracks
+from model_defs.verdict import gravest, verdict
+
+DECODE_GRACE_S = 5.0
+IN_MEMORY = CacheSettings(store="memory")
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,15 @@ class Item:
 
 
 @dataclass
-class _Prepared:
-    """A decoded file on its way to the networks."""
+class _Job:
+    """A file on its way to an answer."""
 
     item: Item
     sha256: str
-    file_type: str
-    decode_s: float
-    samples: dict[str, Any]
-    refusals: dict[str, DetectionError]
-    warnings: list[str]
+    wanted: list[str]
+    tracks: FileTracks | None = None
     scores: dict[str, Score] = field(default_factory=dict)
+    refusal: DetectionError | None = None
 
 
 class Engine:
@@ -63,10 +66,13 @@ class Engine:
         scorers: modality -> scorer. With one it is a video or audio model, with both the ensemble.
         name: model name in the answers.
         version: model version in the answers.
+        build: what tells this build of the version from any other, such as the archive's digest.
         limits: ceilings on one file.
         fusion_weights: modality -> weight, unless the request brings its own.
-        cache: answers by content and options; None computes every time.
+        cache: answers and samples; None computes every time.
         n_threads: files of a batch that are decoded at the same time.
+        decode_grace_s: a file that is not decoded and cut this long after its decode budget is refused, whatever
+            keeps its thread.
     """
 
     def __init__(
@@ -75,21 +81,30 @@ class Engine:
         *,
         name: str = "ensemble",
         version: str = "1.0",
+        build: str = "",
         limits: Limits = Limits(),
         fusion_weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-        cache: ModelCache[dict] | None = None,
+        cache: DetectionCache | None = None,
         n_threads: int = 2,
+        decode_grace_s: float = DECODE_GRACE_S,
     ) -> None:
         if not scorers:
             raise ValueError("an engine needs at least one scorer")
         self.scorers = dict(scorers)
         self.name = name
         self.version = version
+        self.build = build
         self.limits = limits
         self.fusion_weights = dict(fusion_weights)
         self.cache = cache
-        # Files are what runs side by side; inside one, torch keeps to a single thread, as it does in a worker.
-        self._pool = ThreadPoolExecutor(n_threads, "decode", initializer=torch.set_num_threads, initargs=(1,))
+        self._coalescer = None if cache is None else Coalescer(cache)
+        self._pool = DecodePool(n_threads)
+        self._decode_limit_s = limits.decode_budget_s + decode_grace_s
+
+    @property
+    def n_stuck(self) -> int:
+        """Decoding threads that were given up and have not come back."""
+        return self._pool.n_stuck
 
     def warm_up(self) -> None:
         """Loads every artifact and runs it on empty input."""
@@ -107,21 +122,32 @@ class Engine:
             ModelLoadError: a model that is needed cannot be loaded.
         """
         started = time.perf_counter()
-        steps = list(self._pool.map(self._prepare, items))
-        prepared = [step for step in steps if isinstance(step, _Prepared)]
-        for modality in self.scorers:
-            self._score([file for file in prepared if modality in file.samples], modality)
-        return [self._answer(item, step, started) for item, step in zip(items, steps, strict=True)]
+        admitted = self._in_threads(self._admit, items)
+        jobs = [job for job in admitted if isinstance(job, _Job)]
+        if self._coalescer is None:
+            outcomes = self._compute(jobs)
+        else:
+            keys = [self._key(job) for job in jobs]
+            outcomes = self._coalescer.resolve(keys, lambda chosen: self._compute([jobs[index] for index in chosen]))
+        judged = iter(outcomes)
+        return [
+            self._answer(item, next(judged), started) if isinstance(job, _Job) else job
+            for item, job in zip(items, admitted, strict=True)
+        ]
 
-    def _prepare(self, item: Item) -> _Prepared | DetectionError | dict:
-        """Everything up to the tensors; a dict is a verdict from the cache."""
+    def _in_threads(self, step, items: Sequence) -> list:
+        """`step` of each item, or its refusal; one that takes too long is refused, and its thread left behind."""
+        if len(items) == 1 and step == self._admit:  # a thread would cost more than it could save
+            return [self._refusing(step, items[0])]
+        late = f"the file was not ready {self._decode_limit_s:g} s after its decoding began; "
+        late += f"{self.limits.decode_budget_s:g} s are allowed (decode_budget_s)"
+        done = self._pool.map(lambda item: self._refusing(step, item), items, self._decode_limit_s)
+        return [DetectionError(ErrorCode.DECODE_TIMEOUT, late) if result is None else result for result in done]
+
+    def _refusing(self, step, item):
+        """`step` of one item, or the refusal that it ends in."""
         try:
-            wanted = self._wanted(item.options)
-            check_size(item.data, self.limits)  # before all of it is read for its digest
-            sha256 = _sha256(item.data)
-            if self.cache is not None and (known := self.cache.get(self._cache_key(sha256, item.options))):
-                return known
-            return self._decode(item, sha256, wanted)
+            return step(item)
         except DetectionError as refusal:
             return refusal
         except ModelLoadError:
@@ -131,8 +157,13 @@ class Engine:
         except Exception as error:  # a fault of ours costs this request, not its neighbours
             return DetectionError(ErrorCode.INTERNAL, f"{type(error).__name__} while decoding: {error}")
 
+    def _admit(self, item: Item) -> _Job:
+        wanted = self._wanted(item.options)
+        check_size(item.data, self.limits)  # before all of it is read for its digest
+        return _Job(item, _sha256(item.data), wanted)
+
     def _wanted(self, options: DetectOptions) -> list[str]:
-        weights = self.fusion_weights | dict(options.weights or {})
+        weights = self._weights(options)
         if options.modality == "auto":
             several = len(self.scorers) > 1
             return [modality for modality in self.scorers if not several or weights.get(modality, 1.0) > 0]
@@ -142,102 +173,81 @@ class Engine:
             raise DetectionError(ErrorCode.BAD_OPTION, message)
         return [options.modality]
 
-    def _decode(self, item: Item, sha256: str, wanted: Sequence[str]) -> _Prepared:
-        samples: dict[str, Any] = {}
-        refusals: dict[str, DetectionError] = {}
-        with Media(item.data, self.limits) as media:
-            for modality in wanted:
-                try:
-                    samples[modality] = self.scorers[modality].sample(media, item.options)
-                except DetectionError as refusal:
-                    refusals[modality] = refusal
-            file_type = "audio" if media.video is None else "video"
-            prepared = _Prepared(item, sha256, file_type, media.decode_s, samples, refusals, list(media.warnings))
-        if not samples:
-            raise _gravest(refusals.values())
-        return prepared
+    def _weights(self, options: DetectOptions) -> dict[str, float]:
+        return self.fusion_weights | dict(options.weights or {})
 
-    def _score(self, files: Sequence[_Prepared], modality: str) -> None:
+    def _key(self, job: _Job) -> str:
+        return cache_key("result", job.sha256, self._fingerprint, job.item.options.cache_key())
+
+    @cached_property
+    def _fingerprint(self) -> list[object]:
+        """All that an answer depends on besides content and options. A version that is built anew is another one."""
+        models = [scorer.identity() for scorer in self.scorers.values()]
+        return [self.name, self.version, self.build, models, self.fusion_weights, asdict(self.limits)]
+
+    def _compute(self, jobs: Sequence[_Job]) -> list[Outcome]:
+        """Decodes what must be decoded, side by side, and scores all of it together."""
+        for job, tracks in zip(jobs, self._in_threads(self._read, jobs), strict=True):
+            if isinstance(tracks, DetectionError):
+                job.refusal = tracks
+            elif not tracks.samples:
+                job.tracks, job.refusal = tracks, gravest(tracks.refusals.values())
+            else:
+                job.tracks = tracks
+        for modality in self.scorers:
+            self._score([job for job in jobs if job.refusal is None and modality in job.tracks.samples], modality)
+        return [self._outcome(job) for job in jobs]
+
+    def _read(self, job: _Job) -> FileTracks:
+        scorers = {modality: self.scorers[modality] for modality in job.wanted}
+        return read_tracks(job.item.data, job.sha256, scorers, job.item.options, self.limits, self.cache)
+
+    def _score(self, jobs: Sequence[_Job], modality: str) -> None:
         """One forward pass for all; where it fails, halves it until the culprit is alone."""
-        if not files:
+        if not jobs:
             return
         try:
-            scores = self.scorers[modality].score([file.samples[modality] for file in files])
+            scores = self.scorers[modality].score([job.tracks.samples[modality] for job in jobs])
         except Exception as error:
-            if len(files) > 1:
-                half = len(files) // 2
-                self._score(files[:half], modality)
-                self._score(files[half:], modality)
+            if len(jobs) > 1:
+                half = len(jobs) // 2
+                self._score(jobs[:half], modality)
+                self._score(jobs[half:], modality)
             elif isinstance(error, DetectionError):
-                files[0].refusals[modality] = error
+                jobs[0].tracks.refusals[modality] = error
             else:
                 message = f"{type(error).__name__} in the {modality} network: {error}"
-                files[0].refusals[modality] = DetectionError(ErrorCode.INTERNAL, message)
+                jobs[0].tracks.refusals[modality] = DetectionError(ErrorCode.INTERNAL, message)
             return
-        for file, score in zip(files, scores, strict=True):
-            file.scores[modality] = score
+        for job, score in zip(jobs, scores, strict=True):
+            job.scores[modality] = score
 
-    def _answer(self, item: Item, step: _Prepared | DetectionError | dict, started: float) -> dict | DetectionError:
-        if isinstance(step, DetectionError):
-            return step
-        if isinstance(step, _Prepared):
-            if not step.scores:
-                return _gravest(step.refusals.values())
-            verdict, outcome = self._verdict(step), "off" if self.cache is None else "miss"
-            if self.cache is not None:
-                self.cache.put(self._cache_key(step.sha256, item.options), copy.deepcopy(verdict))
-        else:
-            verdict, outcome = copy.deepcopy(step) | {"timings_s": {}}, "hit"
+    def _outcome(self, job: _Job) -> Outcome:
+        if job.refusal is None and not job.scores:
+            job.refusal = gravest(job.tracks.refusals.values())
+        if job.refusal is not None:
+            return Outcome(job.refusal, "miss")
+        variants = [self.scorers[modality].artifact.variant for modality in job.scores]
+        answer = verdict(job.tracks, job.scores, job.item.options, self.scorers, self._weights(job.item.options))
+        answer |= {
+            "device": self.scorers[next(iter(job.scores))].device,
+            "model": {"name": self.name, "version": self.version, "variant": "+".join(dict.fromkeys(variants))},
+            "sha256": job.sha256,
+        }
+        source = "off" if self.cache is None else "miss" if job.tracks.was_decoded else "samples"
+        return Outcome(answer, source, job.tracks.may_keep)
+
+    def _answer(self, item: Item, outcome: Outcome, started: float) -> dict | DetectionError:
+        if isinstance(outcome.answer, DetectionError):
+            return outcome.answer
         return {
-            **verdict,
+            **outcome.answer,
+            **({"timings_s": {}} if outcome.source == "hit" else {}),
             "file_name": item.file_name,
             "processing_time": round(time.perf_counter() - started, 4),
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "cache": outcome,
+            "cache": outcome.source,
         }
-
-    def _cache_key(self, sha256: str, options: DetectOptions) -> tuple[str, ...]:
-        return self.name, self.version, sha256, options.cache_key()
-
-    def _verdict(self, file: _Prepared) -> dict:
-        """The part of an answer that depends on content and options alone."""
-        options, scores = file.item.options, file.scores
-        weights = self.fusion_weights | dict(options.weights or {})
-        p_fake, shares = fuse({modality: score.p_fake for modality, score in scores.items()}, weights)
-        p_fake = round(p_fake, DIGITS)
-        threshold = self._threshold(options, scores)
-        is_fake = p_fake >= threshold
-        probabilities = {"real": round(1.0 - p_fake, DIGITS), "fake": p_fake}
-        variants = [self.scorers[modality].artifact.variant for modality in scores]
-        return {
-            "prediction": "Fake" if is_fake else "Real",
-            "confidence": probabilities["fake" if is_fake else "real"],
-            "probabilities": probabilities,
-            "threshold": threshold,
-            "file_type": file.file_type,
-            "device": self.scorers[next(iter(scores))].device,
-            "model": {"name": self.name, "version": self.version, "variant": "+".join(dict.fromkeys(variants))},
-            "modalities": {
-                modality: {
-                    "p_fake": round(score.p_fake, DIGITS),
-                    "weight": round(shares[modality], DIGITS),
-                    "variant": self.scorers[modality].artifact.variant,
-                    **score.details,
-                }
-                for modality, score in scores.items()
-            },
-            "sha256": file.sha256,
-            "warnings": _warnings(file),
-            "timings_s": _timings(file),
-        }
-
-    def _threshold(self, options: DetectOptions, scores: Mapping[str, Score]) -> float:
-        """The caller's threshold, else the model's own; fused probabilities are cut at one half."""
-        if options.threshold is not None:
-            return options.threshold
-        if len(scores) > 1:
-            return 0.5
-        return self.scorers[next(iter(scores))].calibration.threshold
 
 
 def load_engine(
@@ -245,12 +255,14 @@ def load_engine(
     *,
     name: str = "ensemble",
     version: str = "1.0",
+    build: str = "",
     device: str | None = None,
     variant: str = "auto",
     limits: Limits = Limits(),
     fusion_weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    cache_items: int = 100,
+    cache: CacheSettings | None = IN_MEMORY,
     n_threads: int = 2,
+    decode_grace_s: float = DECODE_GRACE_S,
 ) -> Engine:
     """An engine over artifacts; they are loaded when first needed, or by `warm_up`.
 
@@ -258,7 +270,7 @@ def load_engine(
         paths: modality (`video`, `audio`) -> artifact directory, artifact or checkpoint.
         device: `cpu`, `cuda`, `cuda:n`; None takes CUDA where there is one.
         variant: `auto`, `fp32`, `int8` or `fp16`.
-        cache_items: answers remembered; 0 turns the cache off.
+        cache: what is remembered, and where; None remembers nothing.
 
     Raises:
         ValueError: a modality is unknown.
@@ -271,10 +283,12 @@ def load_engine(
         scorers,
         name=name,
         version=version,
+        build=build,
         limits=limits,
         fusion_weights=fusion_weights,
-        cache=ModelCache(cache_items) if cache_items else None,
+        cache=DetectionCache(cache) if cache is not None and cache.is_on else None,
         n_threads=n_threads,
+        decode_grace_s=decode_grace_s,
     )
 
 
@@ -289,23 +303,3 @@ def _sha256(data: bytes | Path) -> str:
         return hashlib.sha256(data).hexdigest()
     with data.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _gravest(refusals) -> DetectionError:
-    """Of several refusals the one that tells most: a missing track says less than a broken one."""
-    absent = (ErrorCode.NO_VIDEO_TRACK, ErrorCode.NO_AUDIO_TRACK)
-    return min(refusals, key=lambda refusal: refusal.code in absent)
-
-
-def _warnings(file: _Prepared) -> list[str]:
-    missing = [f"{modality} was not scored: {refusal.message}" for modality, refusal in file.refusals.items()]
-    return [*file.warnings, *missing, *(warning for score in file.scores.values() for warning in score.warnings)]
-
-
-def _timings(file: _Prepared) -> dict[str, float]:
-    """Seconds this file spent in each stage, summed over its modalities."""
-    timings = {"decode": file.decode_s}
-    for score in file.scores.values():
-        for stage, seconds in score.timings_s.items():
-            timings[stage] = timings.get(stage, 0.0) + seconds
-    return {stage: round(seconds, 5) for stage, seconds in timings.items()}

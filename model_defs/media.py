@@ -99,6 +99,12 @@ class Media:
     def warnings(self) -> list[str]:
         return list(self._file.warnings)
 
+    def take_warnings(self) -> list[str]:
+        """The warnings since the last call: those of one track, when it is called after each."""
+        taken = self.warnings
+        self._file.warnings.clear()
+        return taken
+
     @property
     def decode_s(self) -> float:
         """Wall seconds spent in demuxing and decoding so far."""

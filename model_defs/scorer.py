@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -16,12 +17,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from model_defs.artifact import Artifact, load_artifact
+from model_defs.artifact import MANIFEST_FILE, Artifact, load_artifact
 from model_defs.audio_features import create_frontend
 from model_defs.audio_input import AudioSample, audio_sample
 from model_defs.calibration import Calibration
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
-from model_defs.faces import FaceDetector, create_detector
+from model_defs.faces import YUNET_VARIABLE, FaceDetector, create_detector
 from model_defs.media import Media
 from model_defs.options import DetectOptions
 from model_defs.spec import AudioSpec
@@ -52,6 +53,7 @@ class Scorer(ABC):
     """
 
     modality: ClassVar[str]
+    sample_type: ClassVar[type]  # the dataclass that `sample` gives
 
     def __init__(self, path: Path | str, device: str = "cpu", variant: str = "auto") -> None:
         self.path = Path(path)
@@ -85,9 +87,27 @@ class Scorer(ABC):
     def calibration(self) -> Calibration:
         return Calibration(**self.artifact.meta.get("calibration", {}))
 
+    def identity(self) -> list[object]:
+        """What the scores depend on, told without loading it: the artifact, the variant asked for, kind of device."""
+        try:
+            if self.path.is_dir():  # its manifest holds the digests of all that lies beside it
+                artifact = (self.path / MANIFEST_FILE).read_text(encoding="utf-8")
+            else:
+                artifact = [str(self.path), self.path.stat().st_size, self.path.stat().st_mtime_ns]
+        except OSError:  # which is told when it is loaded
+            artifact = str(self.path)
+        return [self.modality, artifact, self.variant, self.device.partition(":")[0]]
+
+    @abstractmethod
+    def sampling(self, options: DetectOptions) -> dict[str, Any]:
+        """Which part of a file `sample` takes: JSON values, the options resolved against the model's own."""
+
     @abstractmethod
     def sample(self, media: Media, options: DetectOptions) -> Any:
         """What the network sees of one file; raises DetectionError."""
+
+    def check(self, sample: Any, options: DetectOptions) -> None:  # noqa: B027
+        """Raises DetectionError where the caller asks more of a sample than it holds."""
 
     @abstractmethod
     def score(self, samples: Sequence[Any]) -> list[Score]:
@@ -123,17 +143,29 @@ class VideoScorer(Scorer):
     """Faces over time."""
 
     modality = "video"
+    sample_type = VideoSample
+
+    def sampling(self, options: DetectOptions) -> dict[str, Any]:
+        spec = self.artifact.spec
+        by_count = None if options.interval_s else options.frames or spec.n_frames
+        detector = options.face_detector or spec.face_detector
+        return {
+            "n_frames": by_count,
+            "interval_s": options.interval_s,
+            "face_detector": detector,
+            "face_model": os.environ.get(YUNET_VARIABLE) if detector == "yunet" else None,
+        }
 
     def sample(self, media: Media, options: DetectOptions) -> VideoSample:
         media.require_video()  # before weights are loaded for nothing
-        spec = self.artifact.spec
-        by_count = None if options.interval_s else options.frames or spec.n_frames
-        frames = media.frames(n_frames=by_count, interval_s=options.interval_s)
-        sample = video_sample(frames, spec, _face_detector(options.face_detector or spec.face_detector))
+        sampling = self.sampling(options)
+        frames = media.frames(n_frames=sampling["n_frames"], interval_s=sampling["interval_s"])
+        return video_sample(frames, self.artifact.spec, _face_detector(sampling["face_detector"]))
+
+    def check(self, sample: VideoSample, options: DetectOptions) -> None:
         if options.require_face and not sample.n_faces:
             message = f"no face was found in {len(sample.times_s)} frames, and require_face asks for one"
             raise DetectionError(ErrorCode.NO_FACE, message)
-        return sample
 
     def score(self, samples: Sequence[VideoSample]) -> list[Score]:
         started = time.perf_counter()
@@ -177,6 +209,10 @@ class AudioScorer(Scorer):
     """Spectra over time."""
 
     modality = "audio"
+    sample_type = AudioSample
+
+    def sampling(self, options: DetectOptions) -> dict[str, Any]:
+        return {}
 
     def sample(self, media: Media, options: DetectOptions) -> AudioSample:
         media.require_audio()

@@ -120,11 +120,9 @@ def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
     console.print(f"{machine['hardware']}; torch threads: {machine['torch_threads']}; {versions}; {machine['date']}")
     console.print(f"medians of {n_repeats} repetitions, variants and models in turns, in one process\n")
     paths = {path.name: path for path in (artifacts / "video", artifacts / "audio") if path.is_dir()}
-    engines = {
-        modality: load_engine({modality: path}, name=modality, cache_items=0) for modality, path in paths.items()
-    }
+    engines = {modality: load_engine({modality: path}, name=modality, cache=None) for modality, path in paths.items()}
     if len(paths) > 1:
-        engines["ensemble"] = load_engine(paths, cache_items=0)
+        engines["ensemble"] = load_engine(paths, cache=None)
     for modality, path in paths.items():
         inputs = clip_inputs(engines[modality].scorers[modality], clip)
         times_ms = forward_times_ms(load_runnable(path), inputs, n_repeats)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from ts.context import Context, RequestProcessor
@@ -16,7 +17,7 @@ BAD = DetectionError(ErrorCode.UNDECODABLE_MEDIA, "line\nfeed \u2014 and more")
 class EchoEngine:
     """Answers with the file's text; `bad` is refused, `crash` breaks the whole batch."""
 
-    name, version = "echo", "1.0"
+    name, version, n_stuck = "echo", "1.0", 0
 
     def detect_batch(self, items):
         if any(item.data == b"crash" for item in items):
@@ -66,6 +67,19 @@ def test_phrase_and_headers_hold_nothing_of_the_callers(handler):
     handler.handle([{"body": bytearray(b"bad")}], batch)
     assert batch.get_response_status(0) == (422, "Unprocessable Entity")
     assert batch.get_response_headers(0) == {"content-type": "application/json"}
+
+
+def test_a_worker_with_too_many_threads_that_hang_answers_and_then_ends_itself(handler, monkeypatch):
+    ended = threading.Event()
+    monkeypatch.setattr("handlers.base.RETIRE_AFTER_S", 0.0)
+    monkeypatch.setattr("os._exit", lambda status: ended.set())
+    handler.max_stuck_threads = 2
+    for handler.engine.n_stuck in (0, 1):
+        handle(handler, b"a")
+        assert not ended.wait(0.05)
+    handler.engine.n_stuck = 2
+    assert handle(handler, b"a") == [(200, {"text": "a"})]
+    assert ended.wait(10)
 
 
 def test_several_files_in_one_request_do_not_shift_the_next_one(handler):

@@ -29,7 +29,8 @@ def test_statistics_count_hits_misses_and_evictions():
     cache.put("a", 1)
     cache.get("a")
     cache.put("b", 2)
-    assert cache.stats() == {"items": 1, "max_items": 1, "hits": 1, "misses": 1, "evictions": 1}
+    stats = cache.stats()
+    assert stats["items"] == stats["max_items"] == stats["hits"] == stats["misses"] == stats["evictions"] == 1
 
 
 def test_a_cache_of_no_items_keeps_nothing():
@@ -39,9 +40,29 @@ def test_a_cache_of_no_items_keeps_nothing():
     assert len(cache) == 0
 
 
-def test_a_negative_size_is_refused():
-    with pytest.raises(ValueError, match="max_items is -1"):
-        ModelCache(-1)
+@pytest.mark.parametrize("name", ["max_items", "max_bytes"])
+def test_a_negative_size_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} is -1"):
+        ModelCache(**{name: -1})
+
+
+def test_bytes_are_bounded_too():
+    cache = ModelCache(100, max_bytes=10, sizeof=len)
+    for key, value in [("a", b"aaaa"), ("b", b"bbbb"), ("a", b"aa"), ("c", b"cccc")]:
+        cache.put(key, value)
+    assert (cache.stats()["bytes"], len(cache)) == (10, 3)
+    cache.put("d", b"ddd")
+    assert (cache.get("b"), cache.get("a"), cache.stats()["bytes"]) == (None, b"aa", 9)
+
+
+def test_a_value_larger_than_the_whole_cache_pushes_nothing_out():
+    cache = ModelCache(100, max_bytes=10, sizeof=len)
+    cache.put("a", b"aaaa")
+    cache.put("b", bytes(11))
+    assert (cache.get("a"), cache.get("b"), cache.stats()["bytes"]) == (b"aaaa", None, 4)
+    cache.put("a", bytes(11))  # the old value is not the key's any more
+    assert cache.get("a") is None
+    assert cache.stats()["bytes"] == 0
 
 
 def test_clear_forgets_everything():

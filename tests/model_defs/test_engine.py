@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from client.sample import make_sample
+from model_defs.cache_settings import CacheSettings
+from model_defs.detection_cache import DetectionCache
 from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
@@ -20,12 +25,19 @@ VOLATILE = ("processing_time", "timestamp", "timings_s", "cache", "file_name")
 
 @pytest.fixture(scope="module")
 def engine(artifacts_dir) -> Engine:
-    return load_engine({name: artifacts_dir / name for name in ("video", "audio")}, device="cpu", cache_items=0)
+    return load_engine({name: artifacts_dir / name for name in ("video", "audio")}, device="cpu", cache=None)
 
 
 @pytest.fixture(scope="module")
 def clip(sample_clip) -> bytes:
     return sample_clip.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> bytes:
+    """Two seconds of speech."""
+    path = tmp_path_factory.mktemp("short") / "short.wav"
+    return make_sample(path, duration_s=2.0, video_codec=None, audio_codec="pcm_s16le").read_bytes()
 
 
 def test_the_answer_is_the_contract(engine, clip):
@@ -98,7 +110,7 @@ def test_limits_and_missing_files_are_refusals(artifacts_dir, clip, tmp_path):
 
 
 def test_a_repeat_is_a_hit_with_the_same_verdict(artifacts_dir, clip):
-    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu", cache_items=2)
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu")
     miss, hit = (engine.detect_batch([Item(clip, name)])[0] for name in ("first", "second"))
     assert (miss["cache"], hit["cache"]) == ("miss", "hit")
     assert _stable(miss) == _stable(hit)
@@ -107,14 +119,90 @@ def test_a_repeat_is_a_hit_with_the_same_verdict(artifacts_dir, clip):
     assert engine.detect_batch([Item(clip)])[0]["modalities"]
 
 
-def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, tmp_path):
+def test_identical_files_of_a_batch_are_computed_once(artifacts_dir, clip, monkeypatch):
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu")
+    decoded = count_decoded(engine.scorers["audio"], monkeypatch)
+    answers = engine.detect_batch([Item(clip, "a"), Item(clip, "b"), Item(clip + b"", "c")])
+    assert len(decoded) == 1
+    assert [answer["cache"] for answer in answers] == ["miss", "hit", "hit"]
+    assert [answer["file_name"] for answer in answers] == ["a", "b", "c"]
+    assert _stable(answers[0]) == _stable(answers[1])
+    answers[0]["modalities"].clear()
+    assert answers[1]["modalities"]
+
+
+def test_identical_requests_in_flight_wait_for_the_first(artifacts_dir, clip, monkeypatch):
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu")
+    decoded = count_decoded(engine.scorers["audio"], monkeypatch, delay_s=0.3)
+    with ThreadPoolExecutor(6) as callers:
+        answers = list(callers.map(lambda name: engine.detect_batch([Item(clip, name)])[0], "abcdef"))
+    assert len(decoded) == 1
+    assert sorted(answer["cache"] for answer in answers) == ["hit"] * 5 + ["miss"]
+    assert "".join(answer["file_name"] for answer in answers) == "abcdef"
+
+
+def test_a_rebuilt_version_does_not_answer_from_the_old_one(artifacts_dir, clip):
+    cache = DetectionCache(CacheSettings(store="memory"))
+    scorers = {"audio": AudioScorer(artifacts_dir / "audio")}
+    engines = [Engine(scorers, name="audio", build=build, cache=cache) for build in ("one", "two", "one")]
+    assert [engine.detect_batch([Item(clip)])[0]["cache"] for engine in engines] == ["miss", "samples", "hit"]
+
+
+def test_a_fault_of_ours_is_not_remembered(artifacts_dir, clip, monkeypatch):
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu")
+
+    def fail(*_):
+        raise RuntimeError("out of luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.scorers["audio"], "score", fail)
+        assert engine.detect_batch([Item(clip)])[0].code is ErrorCode.INTERNAL
+    assert engine.detect_batch([Item(clip)])[0]["prediction"]
+
+
+def test_a_file_that_hangs_is_refused_and_its_neighbours_are_answered(artifacts_dir, clip, short, monkeypatch):
+    limits = Limits(decode_budget_s=0.5)
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu", limits=limits, decode_grace_s=0.5)
+    engine.warm_up()
+    release = threading.Event()
+    decode = engine.scorers["audio"].sample
+
+    def hang_on_short_files(media, options):
+        if media.duration_s < 3:
+            release.wait(60)
+        return decode(media, options)
+
+    monkeypatch.setattr(engine.scorers["audio"], "sample", hang_on_short_files)
+    try:
+        answers = engine.detect_batch([Item(clip), Item(short), Item(clip, options=DetectOptions(threshold=0.3))])
+        assert answers[1].code is ErrorCode.DECODE_TIMEOUT
+        assert "decode_budget_s" in answers[1].message
+        assert [answer["prediction"] in ("Real", "Fake") for answer in (answers[0], answers[2])] == [True, True]
+        assert engine.n_stuck == 1
+        again = engine.detect_batch([Item(clip, options=DetectOptions(threshold=0.4)), Item(short)])
+        assert again[0]["cache"] == "samples"  # the pool has its threads again
+        assert again[1].code is ErrorCode.DECODE_TIMEOUT  # and that was not remembered
+        assert engine.n_stuck == 2
+    finally:
+        release.set()
+
+
+def test_a_file_that_is_really_slow_is_refused_in_time(artifacts_dir, clip):
+    limits = Limits(decode_budget_s=0.02)
+    engine = load_engine({"video": artifacts_dir / "video"}, device="cpu", limits=limits, decode_grace_s=0.0)
+    engine.warm_up()
+    slow, text = engine.detect_batch([Item(clip, options=DetectOptions(frames=64)), Item(b"no media")])
+    assert slow.code is ErrorCode.DECODE_TIMEOUT
+    assert text.code is ErrorCode.UNKNOWN_CONTAINER
+
+
+def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, short):
     class Fragile(AudioScorer):
         def score(self, samples):
             if any(len(sample.starts_s) == 1 for sample in samples):
                 raise RuntimeError("one window breaks this network")
             return super().score(samples)
 
-    short = make_sample(tmp_path / "short.wav", duration_s=2.0, video_codec=None, audio_codec="pcm_s16le")
     engine = Engine({"audio": Fragile(artifacts_dir / "audio")})
     answers = engine.detect_batch([Item(clip), Item(clip), Item(short), Item(clip)])
     assert [isinstance(answer, DetectionError) for answer in answers] == [False, False, True, False]
@@ -130,6 +218,20 @@ def test_serving_does_not_pay_for_what_only_training_needs(artifacts_dir):
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def count_decoded(scorer, monkeypatch, delay_s: float = 0.0) -> list[str]:
+    """A list that grows by one for each file that the scorer decodes."""
+    decoded: list[str] = []
+    decode = scorer.sample
+
+    def sample(media, options):
+        decoded.append(media.container)
+        time.sleep(delay_s)
+        return decode(media, options)
+
+    monkeypatch.setattr(scorer, "sample", sample)
+    return decoded
 
 
 def _stable(answer: dict) -> dict:

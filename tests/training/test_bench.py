@@ -18,7 +18,7 @@ def test_prints_variants_and_stages_of_a_real_request(artifacts_dir: Path, sampl
 
 
 def test_stage_shares_add_up(artifacts_dir: Path, sample_clip: Path) -> None:
-    engine = bench.load_engine({"audio": artifacts_dir / "audio"}, name="audio", cache_items=0)
+    engine = bench.load_engine({"audio": artifacts_dir / "audio"}, name="audio", cache=None)
     stages = bench.stage_times_ms({"audio": engine}, sample_clip, n_repeats=1)["audio"]
     assert sum(stages[stage] for stage in (*bench.STAGES, "other")) == pytest.approx(stages["total"])
     assert stages["faces"] == 0 < stages["forward"]
