@@ -38,7 +38,7 @@ def augment_crops(crops: np.ndarray, rng: Generator) -> np.ndarray:
     frames = [frame[:, ::-1] if flip else frame for flip in [rng.random() < 0.5] for frame in crops]
     warp = _random_affine(crops.shape[1], rng, shift=0.05, scale=0.08, angle_deg=6.0)
     steps: list[Callable[[np.ndarray], np.ndarray]] = [lambda frame: _warp(frame, warp)]
-    chances = [(0.7, _recolour), (0.3, _resample), (0.2, _blur), (0.4, _jpeg), (0.2, _noise), (0.05, _grey)]
+    chances = [(0.6, _recolour), (0.25, _resample), (0.15, _blur), (0.4, _jpeg), (0.15, _noise), (0.05, _grey)]
     steps += [draw(rng) for chance, draw in chances if rng.random() < chance]
     for step in steps:
         frames = [step(frame) for frame in frames]
@@ -134,7 +134,7 @@ def _recolour(rng: Generator) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _resample(rng: Generator) -> Callable[[np.ndarray], np.ndarray]:
-    factor = rng.uniform(0.3, 0.9)
+    factor = rng.uniform(0.45, 0.95)
     down, up = rng.choice(_INTERPOLATIONS[1:]), rng.choice(_INTERPOLATIONS[:3], p=[0.1, 0.45, 0.45])
 
     def resample(frame: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ def _resample(rng: Generator) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _blur(rng: Generator) -> Callable[[np.ndarray], np.ndarray]:
-    sigma_px = rng.uniform(0.4, 2.0)
+    sigma_px = rng.uniform(0.3, 1.3)
     return lambda frame: cv2.GaussianBlur(frame, (0, 0), sigma_px)
 
 
@@ -155,14 +155,14 @@ def _sharpen(rng: Generator) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _jpeg(rng: Generator) -> Callable[[np.ndarray], np.ndarray]:
-    quality = int(rng.integers(30, 96))
+    quality = int(rng.integers(40, 96))
     return lambda frame: cv2.imdecode(
         cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
     )
 
 
 def _noise(rng: Generator) -> Callable[[np.ndarray], np.ndarray]:
-    sigma, seed = rng.uniform(1.0, 10.0), int(rng.integers(2**31))
+    sigma, seed = rng.uniform(1.0, 7.0), int(rng.integers(2**31))
     frame_rng = np.random.default_rng(seed)  # a new pattern for each frame
 
     def noise(frame: np.ndarray) -> np.ndarray:
