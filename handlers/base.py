@@ -73,7 +73,7 @@ class DetectionHandler:
         """One JSON body for each row, in order; the statuses are set on the context."""
         headers = [context.get_all_request_header(index) for index in range(len(rows))]
         if len(rows) == 1 and headers[0].get("describe") == "True":
-            return [json.dumps(self.manifest)]
+            return [json.dumps(self.manifest | {"worker": self._worker()})]
         requests = [parse_request(row, row_headers) for row, row_headers in zip(rows, headers, strict=True)]
         outcomes = iter(self._detect([entry for request in requests for entry in request.entries]))
         if self.engine.n_stuck >= self.max_stuck_threads:
@@ -94,6 +94,11 @@ class DetectionHandler:
             timer = threading.Timer(RETIRE_AFTER_S, os._exit, [RETIRED])
             timer.daemon = True
             timer.start()
+
+    def _worker(self) -> dict[str, Any]:
+        """Which worker this is, and the variants it runs; by the pid a caller knows whom it has heard."""
+        variants = {modality: scorer.artifact.variant for modality, scorer in self.engine.scorers.items()}
+        return {"pid": os.getpid(), "variants": variants}
 
     def _detect(self, entries: Sequence[Item | DetectionError]) -> list[Outcome]:
         """An outcome for each entry; those refused on the way in keep their refusal."""

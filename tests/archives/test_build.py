@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from archives.build import BuildError, build_archive, check_model_config, main, tree_digest
+from archives.build import (
+    BuildError,
+    build_archive,
+    build_release,
+    check_model_config,
+    check_version,
+    main,
+    tree_digest,
+)
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 DECLARED = json.loads((PROJECT_DIR / "archives" / "manifest.json").read_text())
@@ -149,3 +157,37 @@ def test_keys_that_torchserve_would_ignore_are_refused(tmp_path, change):
     path.write_text(yaml.safe_dump({key: value for key, value in record.items() if value is not None}))
     with pytest.raises(BuildError, match=next(iter(change))):
         check_model_config(path)
+
+
+def test_a_release_has_a_name_and_a_version_of_its_own_and_the_same_digest(tmp_path, artifacts):
+    declared = DECLARED["archives"]["audio"]
+    first = build("audio", tmp_path, artifacts)
+    release = build_release("audio", declared, "2.0", tmp_path, artifacts)
+    assert (first.name, release.name) == ("audio.mar", "audio-2.0.mar")
+    with zipfile.ZipFile(release) as archive:
+        model = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
+        record = json.loads(archive.read("deepdetect.json"))
+    assert (model["modelName"], model["modelVersion"]) == (record["name"], record["version"]) == ("audio", "2.0")
+    assert digest(first) == digest(release)
+    assert [path.name for path in tmp_path.glob(".release*")] == []
+
+
+def test_a_version_stays_what_it_was(tmp_path, artifacts):
+    declared, root = DECLARED["archives"]["audio"], copy_of_the_sources(tmp_path / "root")
+    before = build_release("audio", declared, "2.0", tmp_path, artifacts, root).read_bytes()
+    assert build_release("audio", declared, "2.0", tmp_path, artifacts, root).read_bytes() == before
+    (root / "handlers" / "base.py").open("a").write("# changed\n")
+    with pytest.raises(BuildError, match=r"audio-2\.0\.mar was made of other code"):
+        build_release("audio", declared, "2.0", tmp_path, artifacts, root)
+    assert (tmp_path / "audio-2.0.mar").read_bytes() == before
+
+
+@pytest.mark.parametrize("version", ["2", "v2.0", "1.0.1", "1.10", "01.0", "0.0", "2.0\n", "-1.0", "1e3", ""])
+def test_versions_that_torchserve_would_confuse_are_refused(version):
+    with pytest.raises(BuildError, match="version"):
+        check_version(version)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0", "2.1", "10.25", "20261124.1"])
+def test_versions_that_are_decimal_numbers_are_allowed(version):
+    check_version(version)

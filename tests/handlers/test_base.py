@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 from ts.context import Context, RequestProcessor
@@ -18,6 +20,7 @@ class EchoEngine:
     """Answers with the file's text; `bad` is refused, `crash` breaks the whole batch."""
 
     name, version, n_stuck = "echo", "1.0", 0
+    scorers = {"audio": SimpleNamespace(artifact=SimpleNamespace(variant="int8"))}
 
     def detect_batch(self, items):
         if any(item.data == b"crash" for item in items):
@@ -96,5 +99,6 @@ def test_grpc_streams_are_told_to_end(handler):
     assert batch.get_response_headers(0)["ts_stream_next"] == "false"
 
 
-def test_a_describe_request_gets_the_archives_manifest(handler):
-    assert [json.loads(text) for text in handler.handle([{}], context({"describe": "True"}))] == [{"digest": "abc"}]
+def test_a_describe_request_gets_the_archives_manifest_and_the_worker(handler):
+    (text,) = handler.handle([{}], context({"describe": "True"}))
+    assert json.loads(text) == {"digest": "abc", "worker": {"pid": os.getpid(), "variants": {"audio": "int8"}}}
