@@ -36,11 +36,11 @@ def drain(management: Management, metrics_address: str, model: str, version: str
     """
     deadline = time.monotonic() + timeout_s
     while True:
-        n_before = _n_pinned(metrics_address, model, version)
+        n_before = _n_pinned(management, metrics_address, model, version)
         started = time.monotonic()
         _hear_every_worker(management, model, version, deadline)
         time.sleep(max(0.0, started + PAUSE_S - time.monotonic()))
-        n_new = _n_pinned(metrics_address, model, version) - n_before
+        n_new = _n_pinned(management, metrics_address, model, version) - n_before
         served = management.find(model, version)
         n_pending = served.n_pending if served else 0
         if not n_new and not n_pending:
@@ -73,10 +73,12 @@ def _pid(manifest: dict | None) -> int:
         raise NotDrained("its handler does not tell which worker answers, so nobody knows when it is idle") from None
 
 
-def _n_pinned(metrics_address: str, model: str, version: str) -> float:
+def _n_pinned(management: Management, metrics_address: str, model: str, version: str) -> float:
     """How many requests have asked for this version by name since the server started."""
     try:
-        response = requests.get(f"{metrics_address}/metrics", params={"name[]": COUNTER}, timeout=10)
+        response = requests.get(
+            f"{metrics_address}/metrics", params={"name[]": COUNTER}, timeout=10, verify=management.verify
+        )
         response.raise_for_status()
     except requests.RequestException as error:
         raise ServerUnavailable(f"{metrics_address} does not answer: {error}") from error

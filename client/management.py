@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 import requests
 
-from client.errors import ClientError, RequestFailed, ServerUnavailable
-from client.keys import KeySource, NoKeys
+from client.errors import ClientError, RequestFailed, ServerUnavailable, TimedOut
+from client.keys import KeySource, find_keys, trusted, with_key
+from client.reply import raise_if_key_refused
 
 STARTUP_TIMEOUT_S = 300.0  # workers load torch, and a busy machine takes its time
 
@@ -84,8 +85,8 @@ class Management:
 
     Args:
         address: such as `http://127.0.0.1:8081`.
-        keys: where the management key comes from.
-        verify: False, or a file of certificates to trust, for https.
+        keys: where the management key comes from; None finds it, see client/keys.py.
+        verify: a file of certificates to trust, or False; None takes DEEPDETECT_CA_FILE, or what the system trusts.
         timeout_s: for calls that start no worker.
     """
 
@@ -94,12 +95,12 @@ class Management:
         address: str = "http://127.0.0.1:8081",
         *,
         keys: KeySource | None = None,
-        verify: bool | str = True,
+        verify: bool | str | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         self.address = address
-        self.keys = keys or NoKeys()
-        self.verify = verify
+        self.keys = find_keys() if keys is None else keys
+        self.verify = trusted() if verify is None else verify
         self.timeout_s = timeout_s
 
     def models(self) -> list[str]:
@@ -229,27 +230,39 @@ class Management:
                 self.get(model, version)
             raise UnknownModel(f"there is no model {model}; registered: {', '.join(self.models()) or 'none'}") from None
 
+    def request(
+        self, method: str, path: str, parameters: Mapping[str, Any] | None = None, timeout_s: float | None = None
+    ) -> requests.Response:
+        """One call with the management key, whatever its status.
+
+        Raises:
+            KeyRefused: the server wants another key.
+            requests.RequestException: nobody answers.
+        """
+
+        def call(key: Mapping[str, str]) -> requests.Response:
+            response = requests.request(
+                method,
+                self.address + path,
+                params=parameters,
+                headers=key,
+                timeout=timeout_s or self.timeout_s,
+                verify=self.verify,
+            )
+            raise_if_key_refused(response)
+            return response
+
+        return with_key(self.keys, "management", call)
+
     def _call(
         self, method: str, path: str, parameters: Mapping[str, Any] | None = None, timeout_s: float | None = None
     ) -> Any:
-        headers = self.keys.headers("management")
-        for attempt in (1, 2):
-            try:
-                response = requests.request(
-                    method,
-                    self.address + path,
-                    params=parameters,
-                    headers=headers,
-                    timeout=timeout_s or self.timeout_s,
-                    verify=self.verify,
-                )
-            except requests.RequestException as error:
-                raise ServerUnavailable(f"{self.address} does not answer: {error}") from error
-            # A refused key is 400 in TorchServe 0.12.
-            refused = response.status_code in (400, 401) and "token" in response.text.lower()
-            if attempt == 2 or not refused or not self.keys.rotated(headers, "management"):
-                break
-            headers = self.keys.headers("management")
+        try:
+            response = self.request(method, path, parameters, timeout_s)
+        except requests.Timeout as error:
+            raise TimedOut(f"{self.address}{path} gave no answer in {timeout_s or self.timeout_s:g} s") from error
+        except requests.RequestException as error:
+            raise ServerUnavailable(f"{self.address} does not answer: {error}") from error
         if not response.ok:
             raise RequestFailed(response.status_code, _message(response))
         return response.json()

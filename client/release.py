@@ -15,10 +15,10 @@ from rich.table import Table
 
 from client.drain import NotDrained
 from client.errors import ClientError
-from client.keys import find_keys
 from client.management import ServedVersion
 from client.releases import Releases
-from client.server import PROJECT_DIR, TorchServe
+from client.server import TorchServe
+from client.settings import PROJECT_DIR
 
 SAMPLE = PROJECT_DIR / "build" / "sample.mp4"
 DRAIN_TIMEOUT_S = 120.0
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        releases = Releases(TorchServe.at(args.config, args.log_dir), keys=find_keys())
+        releases = Releases(TorchServe.at(args.directory, args.config, args.log_dir))
         result = args.run(releases, args)
     except ClientError as error:
         print(f"deepdetect-release: {error}", file=sys.stderr)
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("deepdetect-release", description=DESCRIPTION, epilog=EPILOG, formatter_class=form)
     shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--directory", type=Path, metavar="DIR", help="where the server was started (this project)")
     shared.add_argument("--config", type=Path, metavar="FILE", help="config.properties of the server (the project's)")
     shared.add_argument("--log-dir", type=Path, metavar="DIR", help="where the server logs (as env.sh says)")
     shared.add_argument("--json", action="store_true", help="print one JSON object, for scripts")

@@ -18,10 +18,9 @@ from typing import Any
 from client.archive import Archive, ArchiveError, read_archive
 from client.drain import drain
 from client.errors import ClientError, RequestFailed
-from client.inference import HttpClient, Reply
-from client.keys import KeySource
-from client.management import DefaultVersion, Management, ServedVersion
+from client.management import DefaultVersion, ServedVersion
 from client.registry import Registry, Release
+from client.reply import Reply
 from client.server import TorchServe
 
 LOG_LINES = 30
@@ -46,14 +45,13 @@ class Releases:
     """The versions of one server.
 
     Args:
-        server: says where its APIs, its model store and its logs are.
-        keys: where keys come from.
+        server: says where its APIs, its keys, its model store and its logs are.
     """
 
-    def __init__(self, server: TorchServe, keys: KeySource | None = None) -> None:
+    def __init__(self, server: TorchServe) -> None:
         self.server = server
-        self.management = Management(server.management, keys=keys)
-        self.http = HttpClient(server.inference)
+        self.management = server.management_api
+        self.http = server.http_client()
         self.store = server.model_store
         self.registry = Registry(self.store)
 

@@ -9,16 +9,15 @@ By hand:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from zipfile import ZipFile
 
 from rich.console import Console
 from rich.table import Table
 
+from client.archive import read_archive
 from client.errors import ClientError
 from client.reply import Reply
 from client.server import ServerError, TorchServe
@@ -76,11 +75,11 @@ def start_if_needed(server: TorchServe) -> None:
 
 
 def _is_current(server: TorchServe, model: str) -> bool:
-    """Whether what is served is what lies in the model store."""
+    """Whether what is served is what lies in the model store, or what was promoted."""
     served = server.describe(model) or {}
-    with ZipFile(server.directory / server.properties["model_store"] / f"{model}.mar") as archive:
-        stored = json.loads(archive.read("deepdetect.json"))
-    return served.get("customizedMetadata", {}).get("digest") == stored["digest"]
+    stored = read_archive(server.model_store / server.archives[model])
+    told = served.get("customizedMetadata", {})
+    return (told.get("version"), told.get("digest")) == (stored.version, stored.digest)
 
 
 def _judged(reply: Reply) -> Reply:

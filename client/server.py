@@ -25,8 +25,9 @@ import requests
 
 from client.errors import KeyRefused
 from client.inference import GrpcClient, HttpClient
-from client.keys import KEY_FILE, Keys, NoKeys, with_key
-from client.reply import raise_if_key_refused
+from client.keys import KEY_FILE, Keys, NoKeys
+from client.management import Management
+from client.registry import Registry
 from client.settings import PROJECT_DIR, free_ports, project_environment, read_properties
 
 PORT_KEYS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
@@ -46,24 +47,29 @@ class TorchServe:
         environment: the environment it runs in; TS_CONFIG_FILE, TEMP and LOG_LOCATION say where it keeps what.
         directory: its working directory.
         python: the interpreter that has torchserve, and that its workers run on.
+        follows_releases: whether it starts with the versions that were promoted, see client/registry.py.
     """
 
     environment: Mapping[str, str] = field(repr=False)  # it may hold secrets
     directory: Path
     python: str = sys.executable
     owned: list[Path] = field(default_factory=list)  # removed when it stops
+    follows_releases: bool = False
 
     @classmethod
     def of_project(cls) -> TorchServe:
         """The server that `torchserve --start` gives after `source env.sh`."""
-        return cls(project_environment(), PROJECT_DIR)
+        return cls(project_environment(), PROJECT_DIR, follows_releases=True)
 
     @classmethod
-    def at(cls, config: Path | None = None, log_dir: Path | None = None) -> TorchServe:
-        """A running server, known by its config.properties and its logs; where they are None, the project's."""
+    def at(cls, directory: Path | None, config: Path | None = None, log_dir: Path | None = None) -> TorchServe:
+        """A running server, known by the directory it was started in, its config.properties and where it logs.
+
+        What is None is the project's.
+        """
         changed = {"TS_CONFIG_FILE": config, "LOG_LOCATION": log_dir}
         resolved = {name: str(path.resolve()) for name, path in changed.items() if path}
-        return cls(project_environment() | resolved, PROJECT_DIR)
+        return cls(project_environment() | resolved, (directory or PROJECT_DIR).resolve())
 
     @classmethod
     def private(
@@ -155,6 +161,11 @@ class TorchServe:
         certificate = self.properties.get("certificate_file")
         return os.environ.get("DEEPDETECT_CA_FILE") or (str(self.directory / certificate) if certificate else True)
 
+    @cached_property
+    def management_api(self) -> Management:
+        """A client of its management API, with its keys."""
+        return Management(self.management, keys=self.keys, verify=self.verify)
+
     def http_client(self, **options: Any) -> HttpClient:
         """A client of this server, with its keys; the options are those of `HttpClient`."""
         return HttpClient(self.inference, **{"keys": self.keys, "verify": self.verify, **options})
@@ -167,6 +178,12 @@ class TorchServe:
     def models(self) -> list[str]:
         """Names of the models that it loads when it starts."""
         return [entry.removesuffix(".mar") for entry in self.properties["load_models"].split(",") if entry]
+
+    @property
+    def archives(self) -> dict[str, str]:
+        """Model -> the archive of the model store that it starts with."""
+        released = Registry(self.model_store).archives() if self.follows_releases else {}
+        return {model: released.get(model, f"{model}.mar") for model in self.models}
 
     @property
     def process(self) -> psutil.Process | None:
@@ -189,7 +206,8 @@ class TorchServe:
         Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
         self.log_dir.mkdir(parents=True, exist_ok=True)
         with (self.log_dir / "console.log").open("w") as console:
-            done = self._torchserve("--start", "--ncs", stdout=console, stderr=subprocess.STDOUT)
+            models = ["--models", *self.archives.values()] if self.models else []
+            done = self._torchserve("--start", "--ncs", *models, stdout=console, stderr=subprocess.STDOUT)
         if done.returncode or not self.process:
             raise ServerError(f"torchserve --start failed:\n{self.log_tail()}")
 
@@ -240,7 +258,7 @@ class TorchServe:
 
     def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> requests.Response:
         """Registers an archive of the model store, such as `video.mar`, and waits for its workers."""
-        return self._manage("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s)
+        return self.management_api.request("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s)
 
     def log_tail(self) -> str:
         """The last lines of what the server and its workers wrote."""
@@ -289,22 +307,10 @@ class TorchServe:
     def _get(self, path: str, **parameters: str) -> Any:
         """What the management API answers; None when it does not, or has no such thing."""
         try:
-            response = self._manage("GET", path, parameters)
+            response = self.management_api.request("GET", path, parameters)
         except requests.RequestException:
             return None
         return response.json() if response.ok else None
-
-    def _manage(
-        self, method: str, path: str, parameters: Mapping[str, str], timeout_s: float = 60
-    ) -> requests.Response:
-        def call(key: Mapping[str, str]) -> requests.Response:
-            response = requests.request(
-                method, self.management + path, params=parameters, headers=key, timeout=timeout_s, verify=self.verify
-            )
-            raise_if_key_refused(response)
-            return response
-
-        return with_key(self.keys, "management", call)
 
     def _torchserve(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
         command = [self.python, "-m", "ts.model_server", *arguments]

@@ -20,14 +20,15 @@ class FakeServer:
 
     def __init__(self, directory: Path, *, running: bool, digest: str = "new") -> None:
         self.directory = directory
-        self.properties = {"model_store": "."}
+        self.model_store = directory
+        self.archives = {"audio": "audio.mar"}
         self.environment = {"LOG_LOCATION": "logs"}
         self.process = object() if running else None
         self.digest = digest
         self.calls: list[str] = []
 
     def describe(self, model: str) -> dict | None:
-        return {"customizedMetadata": {"digest": self.digest}} if self.digest else None
+        return {"customizedMetadata": {"version": "1.0", "digest": self.digest}} if self.digest else None
 
     def start(self) -> None:
         self.calls.append("start")
@@ -43,7 +44,8 @@ class FakeServer:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     with zipfile.ZipFile(tmp_path / "audio.mar", "w") as archive:
-        archive.writestr("deepdetect.json", json.dumps({"digest": "new"}))
+        archive.writestr("deepdetect.json", json.dumps({"name": "audio", "version": "1.0", "digest": "new"}))
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps({"model": {"modelName": "audio", "modelVersion": "1.0"}}))
     return tmp_path
 
 

@@ -20,10 +20,11 @@ from client import release
 from client.archive import ArchiveError
 from client.drain import NotDrained
 from client.errors import RequestFailed
-from client.inference import GrpcClient, HttpClient
 from client.management import DefaultVersion, UnknownModel, UnknownVersion
 from client.releases import ReleaseError, Releases
-from client.server import PROJECT_DIR, TorchServe
+from client.retry import ONCE
+from client.server import TorchServe
+from client.settings import PROJECT_DIR
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -106,7 +107,8 @@ class Load:
     """
 
     def __init__(self, server: TorchServe, sound: bytes) -> None:
-        self.http, self.grpc = HttpClient(server.inference), GrpcClient(server.grpc_inference)
+        # A client that tries again would hide what this is about.
+        self.http, self.grpc = server.http_client(retry=ONCE), server.grpc_client(retry=ONCE)
         self.sound = sound
         self.lock = threading.Lock()
         self.numbers = itertools.count()
@@ -287,11 +289,15 @@ def test_the_default_is_not_removed_and_a_version_without_workers_not_promoted(r
 
 
 def test_the_command_line_takes_a_version_all_the_way(releases, versions_server, wav, capsys):
-    config = versions_server.environment["TS_CONFIG_FILE"]
+    paths = {
+        "--directory": versions_server.directory,
+        "--config": versions_server.environment["TS_CONFIG_FILE"],
+        "--log-dir": versions_server.log_dir,
+    }
 
     def run(command: str, *arguments: str, status: int = 0) -> dict:
-        options = ["--config", config, "--log-dir", str(versions_server.log_dir), "--json"]
-        assert release.main([command, *arguments, *options]) == status
+        options = [str(part) for pair in paths.items() for part in pair]
+        assert release.main([command, *arguments, *options, "--json"]) == status
         printed = capsys.readouterr()
         return json.loads(printed.out) if status == 0 else {"error": printed.err}
 
