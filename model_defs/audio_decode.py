@@ -11,6 +11,7 @@ from itertools import chain
 import av
 import numpy as np
 
+from model_defs.containers import check_audio_form
 from model_defs.demux import MediaFile
 from model_defs.sampling import window_starts
 
@@ -20,6 +21,7 @@ PREROLL_S = 0.25
 DURATION_SLACK = 1.05  # a track may be so much longer than declared; some durations are guessed from the bit rate
 TRUSTED_PART = 0.95  # one shorter than this part of what is declared is cut off
 N_SAFE_PLANES = 8  # PyAV 18 reads beyond the planes of a frame that has so many or more, and crashes
+MAX_FRAME_SAMPLES = 2**24  # in one decoded frame, all channels together; FLAC and ALAC may declare what they like
 MAX_LEVEL = 1e6  # a sample beyond it is damage; full scale is 1
 
 # What full scale is in each integer sample format, and what silence is.
@@ -92,37 +94,38 @@ class AudioReader:
             self._file.seek(self._file.audio, start_s - PREROLL_S)
         time_base = float(self._file.audio.stream.time_base)
         from_s = -math.inf if start_s is None else start_s - PREROLL_S
-        fifo = av.AudioFifo()
-        form, n_early, n_wanted = None, 0, 0
+        form, n_early, n_wanted, rate_in_hz = None, 0, 0, 0
+        parts, n_taken = [], 0  # one channel of each frame: a bomb of many channels would fill the memory
         for frame in self._decode(from_s, time_base):
             if form is None:
-                form = _form(frame)
+                form, rate_in_hz = _form(frame), frame.sample_rate
+                check_audio_form(rate_in_hz, frame.layout.nb_channels, self._file.limits)
                 if start_s is not None and frame.pts is not None:
-                    n_early = max(0, round((start_s - frame.pts * time_base) * frame.sample_rate))
-                n_wanted = n_early + math.ceil((n_samples / rate_hz + PREROLL_S) * frame.sample_rate)
+                    n_early = max(0, round((start_s - frame.pts * time_base) * rate_in_hz))
+                n_wanted = n_early + math.ceil((n_samples / rate_hz + PREROLL_S) * rate_in_hz)
             elif _form(frame) != form:
                 self._file.warn("the audio track changes its form: what follows was not read")
                 break
-            frame.pts = None  # gaps are closed
-            fifo.write(frame)
-            if fifo.samples >= n_wanted:
+            parts.append(_to_mono(frame)[: n_wanted - n_taken])  # gaps are closed
+            n_taken += len(parts[-1])
+            if n_taken >= n_wanted:
                 break
-        sound = fifo.read()
-        if sound is None:
+        if not parts:
             return np.zeros(0, np.float32)
-        mono = self._repair(_to_mono(sound)[n_early:])
-        return _resample(mono, sound.sample_rate, rate_hz)[:n_samples]
+        mono = self._repair(np.concatenate(parts)[n_early:])
+        return _resample(mono, rate_in_hz, rate_hz)[:n_samples]
 
     def _decode(self, from_s: float, time_base: float) -> Iterator[av.AudioFrame]:
         """Decoded frames of the packets that reach beyond a time."""
         track = self._file.audio
+        context = track.stream.codec_context
+        if not context.is_open:
+            context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
         for packet in chain(self._file.packets(track), [None]):
             is_timed = packet is not None and packet.pts is not None
             if is_timed and (packet.pts + (packet.duration or 0)) * time_base < from_s:
                 continue
-            for frame in self._file.decode(track, packet):
-                self._file.counts.audio_frames += 1
-                yield frame
+            yield from self._file.decode(track, packet)
 
     def _repair(self, samples: np.ndarray) -> np.ndarray:
         """Silence in place of what is not a number, or far from any level that sound can have."""

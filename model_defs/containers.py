@@ -1,12 +1,12 @@
 """What is let in: containers, codecs and sizes, decided before any decoder runs.
 
-Files are opened by libav (PyAV) with its own allow lists switched on: no playlists, no concatenation, no images, no
-network. Hardly anything is decoded here, which makes opening quick and keeps decoders away from what is to be refused.
+libav (PyAV) opens files with its own allow lists switched on: no playlists, no concatenation, no images. It is given
+the bytes by a `Reader` and no protocol at all, so that nothing in a file can make it open another one, or a connection.
+Hardly anything is decoded here, which makes opening quick and keeps decoders away from what is to be refused.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from av.stream import Disposition
 from model_defs.decode_budget import out_of_time
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
+from model_defs.reader import Reader, refuse_reference
 
 # The container's name in answers, by the name of libav's demuxer.
 CONTAINERS = {
@@ -32,7 +33,7 @@ CONTAINERS = {
 }
 VIDEO_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})
 AUDIO_CODECS = frozenset({"aac", "mp3", "opus", "vorbis", "flac", "alac"})  # and every "pcm_..."
-AUDIO_RATES_HZ = range(4_000, 768_001)
+MIN_AUDIO_RATE_HZ = 4_000
 
 # libav would decode a frame or more of every track to learn what it holds: 14 ms of a 720p clip's 15. Headers tell it
 # as well, except of these: MPEG-4 in mp4 (its size), raw AAC (its rate), FLAC in Ogg (its channels).
@@ -87,41 +88,52 @@ def check_size(source: bytes | Path, limits: Limits) -> None:
         )
 
 
-def open_container(source: bytes | Path, limits: Limits) -> av.container.InputContainer:
+def open_container(reader: Reader, limits: Limits) -> av.container.InputContainer:
     """Open a file of an allowed container and read its headers, decoding nothing.
 
     Raises:
         DetectionError: `unknown_container`, `undecodable_media` for a damaged file of a known container,
-            `too_large` for too many tracks, `decode_timeout`.
+            `too_many_tracks`, `too_large` for headers without end, `decode_timeout`.
     """
     options = {
         "format_whitelist": ",".join(CONTAINERS),
-        "protocol_whitelist": "file",
+        "protocol_whitelist": "none",
         "codec_whitelist": _PROBE_DECODERS,
+        "max_streams": str(limits.max_tracks + 1),
     }
     av.logging.set_level(None)  # torchvision switches it on; it is noise here, and slow when it comes from many threads
-    target = f"file:{source}" if isinstance(source, Path) else io.BytesIO(source)
+    reader.begin_headers()
     try:
         container = av.open(
-            target,
+            reader,
             options={"max_pixels": str(limits.max_pixels)},
             container_options=options,
             metadata_errors="replace",
             timeout=(limits.decode_budget_s, None),
+            io_open=refuse_reference,
         )
+    except DetectionError:
+        raise
     except av.ExitError as error:  # probing was interrupted
         raise out_of_time(limits.decode_budget_s) from error
+    except MemoryError as error:  # so it answers when it is told to stop at a number of tracks, too
+        raise DetectionError(
+            ErrorCode.TOO_MANY_TRACKS,
+            f"the headers declare more than {limits.max_tracks} tracks (max_tracks), "
+            f"or want more than {limits.max_block_bytes} bytes in one block of memory (max_block_bytes)",
+        ) from error
     except Exception as error:  # libav and PyAV report damage through many exception types
-        raise _not_opened(source) from error
+        raise _not_opened(reader.head(16)) from error
+    reader.end_headers()
     brand = container.metadata.get("major_brand", "").strip()
     # Bare MP3 and AAC have no signature, so that libav takes other things for them; those then have no sample rate.
     is_guess = container.format.name in ("mp3", "aac") and not all(stream.rate for stream in container.streams.audio)
     if is_guess or container.format.name not in CONTAINERS or brand in _IMAGE_BRANDS:
         raise _unknown()
-    if len(container.streams) > limits.max_streams:
+    if len(container.streams) > limits.max_tracks:
         raise DetectionError(
-            ErrorCode.TOO_LARGE,
-            f"the file has {len(container.streams)} tracks; at most {limits.max_streams} are allowed (max_streams)",
+            ErrorCode.TOO_MANY_TRACKS,
+            f"the file has {len(container.streams)} tracks; at most {limits.max_tracks} are allowed (max_tracks)",
         )
     return container
 
@@ -140,21 +152,37 @@ def describe_video(stream: av.VideoStream, limits: Limits) -> VideoTrack:
     return VideoTrack(codec, stream.width, stream.height, float(fps) if fps else None)
 
 
-def describe_audio(stream: av.AudioStream) -> AudioTrack:
+def describe_audio(stream: av.AudioStream, limits: Limits) -> AudioTrack:
     """The track's declaration.
 
     Raises:
-        DetectionError: `unsupported_codec`.
+        DetectionError: `unsupported_codec`, `too_many_samples`.
     """
     codec = _codec_name(stream)
     if codec not in AUDIO_CODECS and not codec.startswith("pcm_"):
         raise _unsupported("audio codec", codec, [*sorted(AUDIO_CODECS), "pcm"])
-    if stream.rate not in AUDIO_RATES_HZ:
-        allowed = f"{AUDIO_RATES_HZ.start} to {AUDIO_RATES_HZ.stop - 1}"
+    if stream.rate < MIN_AUDIO_RATE_HZ:
         raise DetectionError(
-            ErrorCode.UNSUPPORTED_CODEC, f"the audio track has {stream.rate} samples a second; allowed: {allowed}"
+            ErrorCode.UNSUPPORTED_CODEC,
+            f"the audio track has {stream.rate} samples a second; at least {MIN_AUDIO_RATE_HZ} are needed",
         )
+    check_audio_form(stream.rate, stream.channels, limits)
     return AudioTrack(codec, stream.rate, stream.channels)
+
+
+def check_audio_form(rate_hz: int, n_channels: int, limits: Limits) -> None:
+    """Refuse sound of more samples a second, or more channels, than the limits.
+
+    Raises:
+        DetectionError: `too_many_samples`.
+    """
+    for n, limit, what, name in (
+        (rate_hz, limits.max_audio_rate_hz, "samples a second", "max_audio_rate_hz"),
+        (n_channels, limits.max_audio_channels, "channels", "max_audio_channels"),
+    ):
+        if n > limit:
+            message = f"the audio track has {n} {what}; at most {limit} are allowed ({name})"
+            raise DetectionError(ErrorCode.TOO_MANY_SAMPLES, message)
 
 
 def check_pixels(width: int, height: int, limits: Limits) -> None:
@@ -188,16 +216,11 @@ def _unknown() -> DetectionError:
     return DetectionError(ErrorCode.UNKNOWN_CONTAINER, f"the file is not of a known container; allowed: {allowed}")
 
 
-def _not_opened(source: bytes | Path) -> DetectionError:
-    """The error for a file that libav would not open: damaged if its first bytes are of a known container."""
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            head = file.read(16)
-    else:
-        head = source[:16]
+def _not_opened(head: bytes) -> DetectionError:
+    """The error for a file that libav would not open: damaged if its first 16 bytes are of a known container."""
     if (
         head[4:8] in _MP4_FIRST_BOXES
-        or head.startswith((b"\x1aE\xdf\xa3", b"fLaC", b"OggS", b"ID3"))
+        or head.startswith((b"\x1aE\xdf\xa3", b"fLaC", b"OggS", b"ID3", b"riff\x2e\x91"))
         or (head[:4] in (b"RIFF", b"RF64") and head[8:12] in (b"AVI ", b"WAVE"))
     ):
         return DetectionError(ErrorCode.UNDECODABLE_MEDIA, "the file is damaged: its headers cannot be read")

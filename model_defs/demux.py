@@ -20,8 +20,9 @@ from model_defs.containers import (
     open_container,
 )
 from model_defs.decode_budget import DecodeBudget
-from model_defs.errors import DetectionError
+from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
+from model_defs.reader import Reader
 from model_defs.sampling import KeyframeTimes
 
 
@@ -76,12 +77,17 @@ class MediaFile:
         self.budget = budget
         self.counts = DecodeCounts()
         self.warnings: list[str] = []
-        self._source = source
-        self._container = open_container(source, limits)
+        self._reader = Reader(source, limits, budget)
+        try:
+            self._container = open_container(self._reader, limits)
+        except DetectionError:
+            self._reader.close()
+            raise
         self._is_at_start = True
+        self._n_pass_bytes = 0
         streams = self._container.streams
         self.video = _choose(filter(is_moving_picture, streams.video), lambda stream: describe_video(stream, limits))
-        self.audio = _choose(streams.audio, describe_audio)
+        self.audio = _choose(streams.audio, lambda stream: describe_audio(stream, limits))
         tracks = [track for track in (self.video, self.audio) if track.stream is not None]
         for track in tracks:
             if track.start_s is None:
@@ -95,6 +101,7 @@ class MediaFile:
 
     def close(self) -> None:
         self._container.close()
+        self._reader.close()
 
     def warn(self, message: str) -> None:
         """Note something that the caller should know, once."""
@@ -113,8 +120,9 @@ class MediaFile:
         if self._is_at_start:
             return
         self._container.close()
-        self._container = open_container(self._source, self.limits)
+        self._container = open_container(self._reader, self.limits)
         self._is_at_start = True
+        self._n_pass_bytes = 0
         for track in (self.video, self.audio):
             if track.stream is not None:
                 track.stream = self._container.streams[track.index]
@@ -128,13 +136,19 @@ class MediaFile:
         if self.container_name == "matroska" and self.video.stream is not None:
             stream = self.video.stream
         self._is_at_start = False
+        self._n_pass_bytes = 0
         try:
             self._container.seek(round(time_s / stream.time_base), stream=stream)
         except (av.FFmpegError, OverflowError):
             self.rewind()
 
     def packets(self, track: Track) -> Iterator[av.Packet]:
-        """Packets of one track from here to its end; a read error ends it as well, with a warning."""
+        """Packets of one track from here to its end; a read error ends it as well, with a warning.
+
+        Raises:
+            DetectionError: `decode_timeout`, `too_many_packets`, or `too_large` for packets that unpack to many times
+                the file.
+        """
         self._is_at_start = False
         for stream in self._container.streams:
             stream.discard = Discard.default if stream.index == track.index else Discard.all
@@ -143,27 +157,58 @@ class MediaFile:
             self.budget.check()
             try:
                 packet = next(packets, None)
-            except (av.FFmpegError, ValueError):
+            except DetectionError:
+                raise
+            except (av.FFmpegError, ValueError, IndexError):  # IndexError: a track that shows up on the way
                 self.warn("the file is damaged: a part of it could not be read")
                 packet = None
             if packet is None:
                 return
             if packet.size:  # PyAV ends with an empty one, for decoders to flush
-                self.counts.packets += 1
+                self._count_packet(packet)
                 yield packet
 
     def decode(self, track: Track, packet: av.Packet | None) -> list:
         """Frames that come out when a packet goes into the track's decoder (None: all that it holds back).
 
         A packet that cannot be decoded gives nothing, with a warning.
+
+        Raises:
+            DetectionError: `too_many_frames`.
         """
         try:
-            return track.stream.codec_context.decode(packet)
+            frames = track.stream.codec_context.decode(packet)
         except (av.EOFError, av.BlockingIOError):
             return []
         except (av.FFmpegError, ValueError, MemoryError):
             self.warn(f"the file is damaged: a part of its {track.stream.type} track could not be decoded")
             return []
+        if track is self.audio:
+            self.counts.audio_frames += len(frames)
+            return frames
+        self.counts.video_frames += len(frames)
+        if self.counts.video_frames > self.limits.max_frames:
+            raise DetectionError(
+                ErrorCode.TOO_MANY_FRAMES,
+                f"more than {self.limits.max_frames} pictures must be decoded to sample the film, the limit "
+                "(max_frames); more keyframes would help",
+            )
+        return frames
+
+    def _count_packet(self, packet: av.Packet) -> None:
+        self.counts.packets += 1
+        self._n_pass_bytes += packet.size
+        if self.counts.packets > self.limits.max_packets:
+            raise DetectionError(
+                ErrorCode.TOO_MANY_PACKETS,
+                f"more than {self.limits.max_packets} packets must be read, the limit (max_packets)",
+            )
+        if self._n_pass_bytes > self.limits.max_expansion * self._reader.n_bytes:
+            raise DetectionError(
+                ErrorCode.TOO_LARGE,
+                f"the {self._reader.n_bytes} bytes of the file unpack to {self._n_pass_bytes} and more; at most "
+                f"{self.limits.max_expansion:g} times its size is allowed (max_expansion)",
+            )
 
     def _first_packet_s(self, track: Track) -> float:
         self.rewind()

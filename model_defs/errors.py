@@ -26,7 +26,11 @@ class ErrorCode(StrEnum):
     SILENT_AUDIO = "silent_audio"
     NO_FACE = "no_face"
     TOO_LONG = "too_long"
+    TOO_MANY_TRACKS = "too_many_tracks"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_SAMPLES = "too_many_samples"
+    TOO_MANY_PACKETS = "too_many_packets"
+    TOO_MANY_FRAMES = "too_many_frames"
     DECODE_TIMEOUT = "decode_timeout"
     INTERNAL = "internal"
 
@@ -50,7 +54,11 @@ _STATUS = {
     ErrorCode.SILENT_AUDIO: 422,
     ErrorCode.NO_FACE: 422,
     ErrorCode.TOO_LONG: 422,
+    ErrorCode.TOO_MANY_TRACKS: 422,
     ErrorCode.TOO_MANY_PIXELS: 422,
+    ErrorCode.TOO_MANY_SAMPLES: 422,
+    ErrorCode.TOO_MANY_PACKETS: 422,
+    ErrorCode.TOO_MANY_FRAMES: 422,
     ErrorCode.DECODE_TIMEOUT: 422,
     ErrorCode.INTERNAL: 500,
 }

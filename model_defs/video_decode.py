@@ -114,7 +114,6 @@ class VideoReader:
     def _timed(self, images: list[av.VideoFrame]) -> Iterator[tuple[float, av.VideoFrame]]:
         time_base = self._file.video.stream.time_base
         for image in images:
-            self._file.counts.video_frames += 1
             check_pixels(image.width, image.height, self._file.limits)
             ticks = image.dts if image.pts is None else image.pts
             if ticks is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from model_defs.containers import check_size, describe_video, open_container
+from model_defs.decode_budget import DecodeBudget
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
+from model_defs.reader import Reader
 from tests.clips import declare_size, time_image, write_clip
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
@@ -27,9 +30,13 @@ NOT_MEDIA = {
 }
 
 
+def opened(source: bytes | Path, limits: Limits = Limits()) -> av.container.InputContainer:
+    return open_container(Reader(source, limits, DecodeBudget(limits.decode_budget_s)), limits)
+
+
 def code_of(source: bytes | Path, limits: Limits = Limits()) -> ErrorCode:
     with pytest.raises(DetectionError) as refusal:
-        open_container(source, limits)
+        opened(source, limits)
     return refusal.value.code
 
 
@@ -71,24 +78,24 @@ def test_an_mp4_without_its_index_is_damaged():
 def test_type_is_found_from_content_not_from_the_name(tmp_path: Path):
     path = tmp_path / "http: ünïcode\nname.txt"
     path.write_bytes(write_clip(duration_s=0.2))
-    with open_container(path, Limits()) as container:
+    with opened(path) as container:
         assert describe_video(container.streams.video[0], Limits()).codec == "h264"
 
 
 def test_opening_reads_headers_only():
-    with open_container(write_clip(duration_s=1.0), Limits()) as container:
+    with opened(write_clip(duration_s=1.0)) as container:
         assert not container.streams.video[0].codec_context.is_open
 
 
 def test_too_many_declared_pixels_are_refused_with_the_limit():
-    container = open_container(declare_size(write_clip(duration_s=0.2), 10_000, 10_000), Limits())
+    container = opened(declare_size(write_clip(duration_s=0.2), 10_000, 10_000))
     with container, pytest.raises(DetectionError, match="10000 x 10000 .* 16777216") as refusal:
         describe_video(container.streams.video[0], Limits())
     assert refusal.value.code is ErrorCode.TOO_MANY_PIXELS
 
 
 def test_codecs_off_the_list_are_refused_by_name():
-    container = open_container(write_clip("matroska", "ffv1", duration_s=0.2), Limits())
+    container = opened(write_clip("matroska", "ffv1", duration_s=0.2))
     with container, pytest.raises(DetectionError, match="ffv1; allowed: av1, h264") as refusal:
         describe_video(container.streams.video[0], Limits())
     assert refusal.value.code is ErrorCode.UNSUPPORTED_CODEC
@@ -97,7 +104,7 @@ def test_codecs_off_the_list_are_refused_by_name():
 def test_too_many_tracks_are_refused_with_the_limit():
     clip = write_clip(audio_codec="aac", duration_s=0.2)
     with pytest.raises(DetectionError, match="2 tracks; at most 1 "):
-        open_container(clip, Limits(max_streams=1))
+        opened(clip, Limits(max_tracks=1))
 
 
 def test_sizes(tmp_path: Path):
