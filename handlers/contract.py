@@ -10,7 +10,9 @@ One row is one request. Whatever form it came in, it becomes a list of items:
     v1          {"instances": [{"b64": "<base64>", "file_name": ..., "frames": ...}, ...]}
     v2          {"id": ..., "parameters": {options}, "inputs": [{"datatype": "BYTES", "data": ["<base64>", ...]}]}
 
-The first four are answered with the answer itself, v1 with {"predictions": [...]},
+Under `/explanations`, and KServe's `:explain` and `/explain`, the option `explain` is true unless it is given.
+
+The first four are answered with the answer itself, v1 with {"predictions": [...]} or {"explanations": [...]},
 v2 with one BYTES tensor that holds an answer as JSON text for each file.
 """
 
@@ -20,7 +22,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Any, Literal
 
@@ -30,6 +32,7 @@ from model_defs.options import DetectOptions
 
 PAYLOAD_NAMES = ("data", "body")
 OPTIONS_HEADER = "x-deepdetect-options"
+EXPLAIN_HEADER = "explain"  # TorchServe sets it, to True or False, by the door
 MAX_FILE_NAME_CHARS = 1_024
 MAX_FILES = 8  # in one v1 or v2 request; all of them are judged before a neighbour in the batch is answered
 
@@ -43,6 +46,7 @@ class Request:
     entries: Sequence[Item | DetectionError]
     form: Literal["plain", "v1", "v2"] = "plain"
     id: str = ""  # a v2 caller's own name for the request
+    explains: bool = False  # it came by a door for explanations
 
 
 def parse_request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
@@ -53,7 +57,8 @@ def parse_request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request
         headers: request headers and, by parameter name, each part's own headers.
     """
     try:
-        return _parse(row, headers)
+        explains = _header(headers, EXPLAIN_HEADER) == "True"
+        return replace(_parse(row, headers, {"explain": True} if explains else {}), explains=explains)
     except DetectionError as refusal:
         return Request([refusal])
     except Exception as error:  # a fault of ours costs this request, not its neighbours
@@ -77,7 +82,7 @@ def render(request: Request, outcomes: Sequence[Outcome], model: str, version: s
     if request.form == "plain":
         return status, texts[0]
     if request.form == "v1":
-        body = f'"predictions": [{", ".join(texts)}]'
+        body = f'"{"explanations" if request.explains else "predictions"}": [{", ".join(texts)}]'
     else:
         tensor = {"name": "answer", "datatype": "BYTES", "shape": [len(texts)], "data": texts}
         record = {"model_name": model, "model_version": version, "id": request.id, "outputs": [tensor]}
@@ -97,7 +102,7 @@ def _to_json(outcome: Outcome) -> tuple[str, DetectionError | None]:
     return json.dumps(refusal.to_dict()), refusal
 
 
-def _parse(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
+def _parse(row: Mapping[str, Any], headers: Mapping[str, Any], defaults: Mapping[str, Any]) -> Request:
     fields = {name: value for name, value in row.items() if name != "model_name"}  # /invocations names the model so
     name = next((name for name in PAYLOAD_NAMES if name in fields), None)
     if name is None:
@@ -107,7 +112,7 @@ def _parse(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request:
         raise DetectionError(ErrorCode.EMPTY_BODY, f"no file was sent; it is expected as part {PAYLOAD_NAMES[0]!r}")
     payload = fields.pop(name)
     file_name = _text(fields.pop("file_name", None)) or _disposition_name(headers)
-    options = _header_options(headers) | {key: _text(value) for key, value in fields.items()}
+    options = defaults | _header_options(headers) | {key: _text(value) for key, value in fields.items()}
     if not payload and isinstance(payload, (bytes, bytearray, str)):
         raise DetectionError(ErrorCode.EMPTY_BODY, "the body is empty; a video or audio file is expected")
     if _is_json(payload, headers.get(name)):

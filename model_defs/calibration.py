@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+DIGITS = 6  # of a probability in an answer; below this the order of float sums would show
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -43,3 +45,8 @@ class Calibration:
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    """The values (N,) as an answer shows them."""
+    return [round(float(value), DIGITS) for value in values]

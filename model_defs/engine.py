@@ -235,7 +235,23 @@ class Engine:
             "sha256": job.sha256,
         }
         source = "off" if self.cache is None else "miss" if job.tracks.was_decoded else "samples"
-        return Outcome(answer, source, job.tracks.may_keep)
+        complete = True
+        if job.item.options.explain:
+            complete = self._explain(job, answer)
+        return Outcome(answer, source, job.tracks.may_keep and job.item.options.may_keep and complete)
+
+    def _explain(self, job: _Job, answer: dict) -> bool:
+        """Adds what each score rests on; where that fails the verdict stands, with a warning. Whether none failed."""
+        started = time.perf_counter()
+        explanation = answer["explanation"] = {}
+        for modality in job.scores:
+            try:
+                sample = job.tracks.samples[modality]
+                explanation[modality] = self.scorers[modality].explain(sample, job.item.options.explain)
+            except Exception as error:
+                answer["warnings"].append(f"{modality} was not explained: {type(error).__name__}: {error}")
+        answer["timings_s"]["explain"] = round(time.perf_counter() - started, 5)
+        return len(explanation) == len(job.scores)
 
     def _answer(self, item: Item, outcome: Outcome, started: float) -> dict | DetectionError:
         if isinstance(outcome.answer, DetectionError):

@@ -11,6 +11,7 @@ from model_defs.faces import DETECTORS
 
 MODALITIES = ("auto", "video", "audio")
 MAX_FRAMES = 64
+EXPLANATION_PARTS = ("scores", "heatmap")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class DetectOptions:
         require_face: refuse with `no_face` rather than score a centre crop.
         threshold: p_fake from which the prediction is Fake, between 0 and 1.
         weights: modality -> fusion weight >= 0, for the ensemble.
+        explain: parts of `EXPLANATION_PARTS` to explain the verdict by; on the wire also `true` for all
+            of them and `false` for none.
     """
 
     modality: str = "auto"
@@ -34,6 +37,7 @@ class DetectOptions:
     require_face: bool = False
     threshold: float | None = None
     weights: Mapping[str, float] | None = field(default=None, hash=False)
+    explain: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, raw: Mapping[str, object]) -> DetectOptions:
@@ -50,6 +54,11 @@ class DetectOptions:
         if options.frames is not None and options.interval_s is not None:
             raise _bad("interval_s", "cannot be given together with 'frames'")
         return options
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether the answer is worth keeping: pictures are not, they weigh more than they cost to draw again."""
+        return "heatmap" not in self.explain
 
     def cache_key(self) -> str:
         """The same text for the same options, whatever order they came in."""
@@ -108,6 +117,20 @@ def _weights(name: str, value: object) -> dict[str, float]:
     return weights
 
 
+def _explain(name: str, value: object) -> tuple[str, ...]:
+    wanted = value
+    if isinstance(value, str):  # as gRPC, multipart and a command line carry it
+        try:
+            wanted = json.loads(value.lower())
+        except (ValueError, RecursionError):
+            wanted = [value]
+    if isinstance(wanted, bool):
+        return EXPLANATION_PARTS if wanted else ()
+    if not isinstance(wanted, (list, tuple)) or any(part not in EXPLANATION_PARTS for part in wanted):
+        raise _bad(name, f"is {value!r}; allowed: true, false, or a list of {', '.join(EXPLANATION_PARTS)}")
+    return tuple(part for part in EXPLANATION_PARTS if part in wanted)
+
+
 _PARSERS = {
     "modality": _choice(MODALITIES),
     "frames": _number(int, 1, MAX_FRAMES),
@@ -116,4 +139,5 @@ _PARSERS = {
     "require_face": _boolean,
     "threshold": _number(float, 0, 1),
     "weights": _weights,
+    "explain": _explain,
 }

@@ -20,15 +20,14 @@ import torch
 from model_defs.artifact import MANIFEST_FILE, Artifact, load_artifact
 from model_defs.audio_features import create_frontend
 from model_defs.audio_input import AudioSample, audio_sample
-from model_defs.calibration import Calibration
+from model_defs.calibration import Calibration, rounded
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
+from model_defs.explain import audio_heatmap, audio_scores, explain_video
 from model_defs.faces import YUNET_VARIABLE, FaceDetector, create_detector
 from model_defs.media import Media
 from model_defs.options import DetectOptions
 from model_defs.spec import AudioSpec
 from model_defs.video_input import VideoSample, video_sample, video_tensor
-
-DIGITS = 6  # of a probability in an answer; below this the order of float sums would show
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class Scorer(ABC):
         self.device = device
         self.variant = variant
         self._artifact: Artifact | None = None
+        self._fp32: Artifact | None = None
         self._lock = threading.Lock()
 
     @property
@@ -71,12 +71,22 @@ class Scorer(ABC):
         """The loaded model; raises ModelLoadError where there is none of this modality at `path`."""
         with self._lock:
             if self._artifact is None:
-                self._artifact = self._load()
+                self._artifact = self._load(self.variant)
             return self._artifact
 
-    def _load(self) -> Artifact:
+    @property
+    def fp32(self) -> Artifact:
+        """What gradients go through: the loaded model where it is fp32, else that variant, loaded for it once."""
+        if self.artifact.variant == "fp32":
+            return self.artifact
+        with self._lock:
+            if self._fp32 is None:
+                self._fp32 = self._load("fp32")
+            return self._fp32
+
+    def _load(self, variant: str) -> Artifact:
         try:
-            artifact = load_artifact(self.path, self.device, self.variant)
+            artifact = load_artifact(self.path, self.device, variant)
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelLoadError(f"the {self.modality} model cannot be loaded from {self.path}: {error}") from error
         if (found := artifact.spec.modality) != self.modality:
@@ -112,6 +122,21 @@ class Scorer(ABC):
     @abstractmethod
     def score(self, samples: Sequence[Any]) -> list[Score]:
         """P(fake) of each sample, in order."""
+
+    def explain(self, sample: Any, parts: tuple[str, ...]) -> dict[str, Any]:
+        """What the verdict on a sample rests on: its modality's part of the `explanation` of an answer.
+
+        Args:
+            parts: of `model_defs.options.EXPLANATION_PARTS`.
+
+        Raises:
+            ModelLoadError: gradients need the fp32 variant, and it is not there.
+        """
+        with _one_thread() if self.device == "cpu" else nullcontext():
+            return self._explain(sample, parts)
+
+    @abstractmethod
+    def _explain(self, sample: Any, parts: tuple[str, ...]) -> dict[str, Any]: ...
 
     @abstractmethod
     def warm_up(self) -> None:
@@ -191,10 +216,13 @@ class VideoScorer(Scorer):
             "faces": sample.n_faces,
             "crops": list(sample.sources),
             "frame_times_s": [round(float(time_s), 3) for time_s in sample.times_s],
-            "attention": _rounded(attention[0]),
+            "attention": rounded(attention[0]),
         }
         timings_s = {"faces": sample.faces_s, "forward": forward_s}
         return Score(p_fake, details, tuple(warnings), timings_s)
+
+    def _explain(self, sample: VideoSample, parts: tuple[str, ...]) -> dict[str, Any]:
+        return explain_video(self.fp32, sample, self.calibration, parts)
 
     def warm_up(self) -> None:
         spec = self.artifact.spec
@@ -232,10 +260,18 @@ class AudioScorer(Scorer):
         details = {
             "windows": len(logits),
             "window_starts_s": [round(float(start_s), 3) for start_s in sample.starts_s],
-            "window_p_fake": _rounded(self.calibration.p_fake(logits)),
+            "window_p_fake": rounded(self.calibration.p_fake(logits)),
         }
         timings_s = {"features": sample.features_s, "forward": forward_s}
         return Score(p_fake, details, tuple(sample.warnings), timings_s)
+
+    def _explain(self, sample: AudioSample, parts: tuple[str, ...]) -> dict[str, Any]:
+        record: dict[str, Any] = {"variant": self.fp32.variant}
+        if "scores" in parts:
+            record |= audio_scores(self.fp32, sample, self.calibration)
+        if "heatmap" in parts:
+            record["heatmap"] = audio_heatmap(self.fp32, sample, self.calibration)
+        return record
 
     def warm_up(self) -> None:
         spec = self.artifact.spec
@@ -266,7 +302,3 @@ def _face_detector(name: str) -> FaceDetector:
 @cache
 def _frontend(spec: AudioSpec) -> torch.nn.Module:
     return create_frontend(spec)
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [round(float(value), DIGITS) for value in values]

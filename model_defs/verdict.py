@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from model_defs.calibration import DIGITS
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.fusion import fuse
 from model_defs.options import DetectOptions
-from model_defs.scorer import DIGITS, Score, Scorer
+from model_defs.scorer import Score, Scorer
 from model_defs.tracks import FileTracks
 
 

@@ -8,8 +8,48 @@ from torch import Tensor, nn
 from model_defs.attention import AdditiveAttention
 from model_defs.backbones import Backbone
 
+PARTS = ("feature_maps", "judge_maps")  # methods that the fp32 variant keeps, to explain verdicts with
 
-class VideoNet(nn.Module):
+
+class FrameSequenceNet(nn.Module):
+    """A backbone on every frame, and something small over what it gave.
+
+    Args:
+        backbone: gives `backbone.n_features` values an image.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Score clips.
+
+        Args:
+            frames: (B, T, 3, H, W) normalised face crops in order of time.
+
+        Returns:
+            logits (B, 2), class 0 real and class 1 fake; attention (B, T), which sums to 1 over time.
+        """
+        # Channels-last is the layout that CPU convolutions are quickest in, fp32 and int8 alike.
+        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.judge(self.backbone(images).view(frames.shape[0], frames.shape[1], -1))
+
+    def judge(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes after the backbone: (B, T, n_features) -> logits (B, 2) and attention (B, T)."""
+        raise NotImplementedError
+
+    def feature_maps(self, frames: Tensor) -> Tensor:
+        """The backbone's last map of each frame, before it is averaged: (B, T, 3, H, W) -> (B, T, C, h, w)."""
+        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.backbone.features(images).unflatten(0, (frames.shape[0], frames.shape[1]))
+
+    def judge_maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The rest of `forward` on what `feature_maps` gave: (B, T, C, h, w) -> logits (B, 2) and attention (B, T)."""
+        return self.judge(self.backbone.pool(maps.flatten(0, 1)).view(maps.shape[0], maps.shape[1], -1))
+
+
+class VideoNet(FrameSequenceNet):
     """Scores the face crops of one clip.
 
     Args:
@@ -31,8 +71,7 @@ class VideoNet(nn.Module):
         bidirectional: bool = True,
         dropout: float = 0.3,
     ) -> None:
-        super().__init__()
-        self.backbone = backbone.to(memory_format=torch.channels_last)
+        super().__init__(backbone)
         self.projection = nn.Sequential(
             nn.Linear(backbone.n_features, n_projected), nn.ReLU(inplace=True), nn.Dropout(dropout)
         )
@@ -50,23 +89,13 @@ class VideoNet(nn.Module):
             nn.Linear(n_context, 256), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Linear(256, 2)
         )
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Score clips.
-
-        Args:
-            frames: (B, T, 3, H, W) normalised face crops in order of time.
-
-        Returns:
-            logits (B, 2), class 0 real and class 1 fake; attention (B, T), which sums to 1 over time.
-        """
-        # Channels-last is the layout that CPU convolutions are quickest in, fp32 and int8 alike.
-        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        vectors = self.projection(self.backbone(images)).view(frames.shape[0], frames.shape[1], -1)
-        context, attention = self.attention(self.temporal(vectors)[0])
+    def judge(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FrameSequenceNet.judge`."""
+        context, attention = self.attention(self.temporal(self.projection(vectors))[0])
         return self.classifier(context), attention
 
 
-class FrameScoreNet(nn.Module):
+class FrameScoreNet(FrameSequenceNet):
     """Scores each face crop by itself; the clip's logits are a weighted mean of its frames'.
 
     It sees no motion. Where clips are few and frames many it generalises better than a recurrent head, which
@@ -79,23 +108,35 @@ class FrameScoreNet(nn.Module):
     """
 
     def __init__(self, backbone: Backbone, *, dropout: float = 0.3) -> None:
-        super().__init__()
-        self.backbone = backbone.to(memory_format=torch.channels_last)
+        super().__init__(backbone)
         self.attention = nn.Linear(backbone.n_features, 1)
         nn.init.zeros_(self.attention.weight)
         nn.init.zeros_(self.attention.bias)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(backbone.n_features, 2))
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Score clips.
-
-        Args:
-            frames: (B, T, 3, H, W) normalised face crops in any order.
-
-        Returns:
-            logits (B, 2), class 0 real and class 1 fake; attention (B, T), which sums to 1 over time.
-        """
-        images = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        vectors = self.backbone(images).view(frames.shape[0], frames.shape[1], -1)
+    def judge(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FrameSequenceNet.judge`."""
         attention = torch.softmax(self.attention(vectors).squeeze(-1), dim=1)
         return torch.bmm(attention.unsqueeze(1), self.classifier(vectors)).squeeze(1), attention
+
+
+class SplitVideoNet(nn.Module):
+    """A network whose TorchScript form can also be run in its two `PARTS`."""
+
+    def __init__(self, net: FrameSequenceNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FrameSequenceNet.forward`."""
+        return self.net(frames)
+
+    @torch.jit.export
+    def feature_maps(self, frames: Tensor) -> Tensor:
+        """See `FrameSequenceNet.feature_maps`."""
+        return self.net.feature_maps(frames)
+
+    @torch.jit.export
+    def judge_maps(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FrameSequenceNet.judge_maps`."""
+        return self.net.judge_maps(maps)

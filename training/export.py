@@ -24,10 +24,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverloadPacket
+from torch.fx.experimental.optimization import fuse
 from torch.jit import _builtins
 
 from model_defs.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
+from model_defs.video_net import PARTS, FrameSequenceNet, SplitVideoNet
 from model_defs.weights import load_weights, sha256_of
 from training.measure import Difference, compare, read_measured
 from training.optimization import fold_batch_norms
@@ -118,6 +120,9 @@ def build_variant(net: nn.Module, variant: str, weights_dir: Path) -> torch.jit.
         net = quantize_int8(net, load_observer_state(state_file) if hasattr(net, "backbone") else None)
     elif variant == "fp16":
         net = fold_batch_norms(net).half()  # in this order: folding in fp16 would round twice
+    elif isinstance(net, FrameSequenceNet):
+        net.backbone.features = fuse(net.backbone.features)  # before freezing, so that all methods share the weights
+        return torch.jit.freeze(script(SplitVideoNet(net)), preserved_attrs=list(PARTS))
     return torch.jit.freeze(script(net))
 
 

@@ -20,7 +20,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn.utils import prune as pruning
 
 from model_defs.audio_net import AudioNet, SpectrogramNet
-from model_defs.video_net import FrameScoreNet, VideoNet
+from model_defs.video_net import FrameSequenceNet
 from training.measure import interleaved_ms
 from training.quantization import quantize_dynamically
 
@@ -65,7 +65,7 @@ def prune_globally(model: nn.Module, amount: float) -> nn.Module:
         pruning.global_unstructured(layers, pruning_method=pruning.L1Unstructured, amount=amount)
     for layer, name in layers:
         pruning.remove(layer, name)
-    if isinstance(model, (VideoNet, FrameScoreNet)):
+    if isinstance(model, FrameSequenceNet):
         model.backbone.to(memory_format=torch.channels_last)
     return model
 
@@ -78,7 +78,7 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     model = model.eval()
     if not any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in model.modules()):
         return model
-    if isinstance(model, (VideoNet, FrameScoreNet)):
+    if isinstance(model, FrameSequenceNet):
         model.backbone = fuse(model.backbone)
     elif isinstance(model, (AudioNet, SpectrogramNet)):
         model.local = fuse(model.local)

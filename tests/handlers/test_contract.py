@@ -182,3 +182,23 @@ def test_what_is_not_json_becomes_an_error_not_a_broken_body(value):
 
 def test_a_lone_surrogate_in_a_file_name_can_be_sent_back():
     assert body(Request([Item(MEDIA)]), [{"file_name": "\ud800"}]) == (200, {"file_name": "\ud800"})
+
+
+@pytest.mark.parametrize(
+    ("row", "asked"),
+    [
+        pytest.param({"body": bytearray(MEDIA)}, True, id="raw"),
+        pytest.param({"data": bytearray(MEDIA), "explain": bytearray(b"false")}, False, id="multipart"),
+        pytest.param({"body": {"data": TEXT, "explain": ["scores"]}}, ["scores"], id="JSON"),
+        pytest.param({"body": {"instances": [{"b64": TEXT}]}}, True, id="v1"),
+    ],
+)
+def test_the_doors_for_explanations_explain_unless_told_otherwise(row, asked):
+    wanted = DetectOptions.parse({"explain": asked})
+    assert only(row, {"explain": "True"}).options == wanted
+    assert only(row, {"explain": "False"}).options == (wanted if asked == ["scores"] else DetectOptions())
+
+
+def test_v1_explanations_are_named_as_kserve_names_them():
+    request = parse_request({"body": {"instances": [{"b64": TEXT}]}}, {"explain": "True"})
+    assert json.loads(render(request, [{"p": 1}], "m", "1")[1]) == {"explanations": [{"p": 1}]}

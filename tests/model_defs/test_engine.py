@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from model_defs.detection_cache import DetectionCache
 from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
-from model_defs.options import DetectOptions
+from model_defs.options import EXPLANATION_PARTS, DetectOptions
 from model_defs.scorer import AudioScorer
 
 VOLATILE = ("processing_time", "timestamp", "timings_s", "cache", "file_name")
@@ -208,6 +209,51 @@ def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, shor
     assert [isinstance(answer, DetectionError) for answer in answers] == [False, False, True, False]
     assert answers[2].code is ErrorCode.INTERNAL
     assert "one window" in answers[2].message
+
+
+def test_an_explained_answer_is_the_plain_one_and_more(engine, clip):
+    asked = Item(clip, options=DetectOptions(explain=EXPLANATION_PARTS))
+    (plain,) = engine.detect_batch([Item(clip)])
+    neighbour, explained, refused = engine.detect_batch([Item(clip), asked, Item(b"no media", options=asked.options)])
+    assert _stable(neighbour) == _stable(plain)
+    assert set(explained["explanation"]) == {"video", "audio"}
+    assert {key: value for key, value in _stable(explained).items() if key != "explanation"} == _stable(plain)
+    assert refused.code is ErrorCode.UNKNOWN_CONTAINER
+    assert "explain" in explained["timings_s"]
+    json.dumps(explained, allow_nan=False)
+
+
+def test_gradients_go_through_fp32_whatever_is_served(artifacts_dir, clip):
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu", variant="int8")
+    scorer = engine.scorers["audio"]
+    engine.detect_batch([Item(clip)])
+    assert scorer._fp32 is None  # no request pays for it that did not ask
+    (answer,) = engine.detect_batch([Item(clip, options=DetectOptions(explain=("heatmap",)))])
+    loaded = scorer.fp32
+    engine.detect_batch([Item(clip, options=DetectOptions(explain=("heatmap",)))])
+    assert scorer.fp32 is loaded
+    assert answer["model"]["variant"] == "int8"
+    assert answer["explanation"]["audio"]["variant"] == "fp32"
+
+
+def test_a_verdict_that_cannot_be_explained_still_stands(artifacts_dir, clip):
+    engine = load_engine({"audio": artifacts_dir / "audio" / "int8.pt"}, device="cpu", cache=None)
+    (answer,) = engine.detect_batch([Item(clip, options=DetectOptions(explain=EXPLANATION_PARTS))])
+    assert answer["prediction"] in ("Real", "Fake")
+    assert answer["explanation"] == {}
+    assert "audio was not explained" in answer["warnings"][0]
+
+
+def test_pictures_are_not_kept_but_numbers_are(artifacts_dir, clip):
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu")
+    outcomes = {
+        parts: [engine.detect_batch([Item(clip, options=DetectOptions(explain=parts))])[0] for _ in range(2)]
+        for parts in (("scores",), EXPLANATION_PARTS, ())
+    }
+    assert [answer["cache"] for answer in outcomes["scores",]] == ["miss", "hit"]
+    assert [answer["cache"] for answer in outcomes[EXPLANATION_PARTS]] == ["samples", "samples"]
+    assert outcomes["scores",][0]["explanation"] == outcomes["scores",][1]["explanation"]
+    assert "explanation" not in outcomes[()][1]
 
 
 def test_serving_does_not_pay_for_what_only_training_needs(artifacts_dir):

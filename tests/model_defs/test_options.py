@@ -47,3 +47,28 @@ def test_the_cache_key_depends_on_values_not_on_order():
     same = DetectOptions.parse({"weights": {"audio": 2, "video": 1}, "frames": "4"})
     other = DetectOptions.parse({"frames": 5, "weights": {"video": 1, "audio": 2}})
     assert one.cache_key() == same.cache_key() != other.cache_key()
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [
+        (True, ("scores", "heatmap")),
+        ("true", ("scores", "heatmap")),
+        (False, ()),
+        ("false", ()),
+        ("heatmap", ("heatmap",)),
+        (["heatmap", "scores"], ("scores", "heatmap")),
+        ('["scores"]', ("scores",)),
+        ([], ()),
+    ],
+)
+def test_an_explanation_is_asked_for_whole_or_in_parts(value, parts):
+    assert DetectOptions.parse({"explain": value}).explain == parts
+
+
+@pytest.mark.parametrize(
+    "value", ["everything", ["scores", "everything"], "[", 1, {"scores": True}, None, [["scores"]]]
+)
+def test_an_unknown_part_of_an_explanation_is_refused(value):
+    with pytest.raises(DetectionError, match="allowed: true, false, or a list of scores, heatmap"):
+        DetectOptions.parse({"explain": value})

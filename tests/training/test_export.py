@@ -155,3 +155,17 @@ def test_scripting_survives_a_reused_address() -> None:
     stale = id(layer._reversed_padding_repeated_twice), "quantized_decomposed::quantize_per_tensor"
     _builtins._get_builtin_table().update([stale])
     assert export.script(layer)(torch.zeros(1, 1, 2, 2)).shape == (1, 1, 2, 2)
+
+
+def test_the_fp32_variant_of_a_video_network_also_runs_in_two_parts() -> None:
+    torch.manual_seed(2)
+    net = build_network("video_light").eval()
+    module = export.build_variant(net, "fp32", Path("unused"))
+    frames = torch.randn(2, 3, 3, 64, 64)
+    with torch.no_grad():
+        whole, parts = module(frames), module.judge_maps(module.feature_maps(frames))
+        assert torch.allclose(whole[0], net(frames)[0], atol=1e-5)
+    for expected, found in zip(whole, parts, strict=True):
+        assert torch.allclose(expected, found, atol=1e-6)
+    n_bytes = sum(parameter.numel() * 4 for parameter in net.parameters())
+    assert len(export.serialize(module, {})) < 1.1 * n_bytes  # the parts share their weights
