@@ -1,4 +1,4 @@
-"""Image backbones from torchvision, without their classifier, and where their weights come from."""
+"""Image backbones built of torchvision's, without their classifier, and where their weights come from."""
 
 # No postponed annotations here: torch.fx copies those of Backbone.forward into the code that it writes.
 import warnings
@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.ops import SqueezeExcitation
 
 IMAGENET = "imagenet"
 _HEADS = ("classifier.", "fc.")  # torchvision's names for what we leave out
@@ -24,12 +25,31 @@ class BackboneWeightsError(RuntimeError):
 @dataclass(frozen=True)
 class _Source:
     create: Callable[..., nn.Module]
-    imagenet: models.WeightsEnum
+    imagenet: models.WeightsEnum | None  # None: torchvision publishes none
     n_features: int  # channels of the last feature map
+
+
+def efficientnet_lite0(weights: None = None) -> nn.Module:
+    """EfficientNet-B0 without squeeze-and-excitation and with ReLU6 for SiLU, so that all of it runs in int8.
+
+    As in https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite, but for padding that is
+    the same on both sides.
+    """
+    model = models.efficientnet_b0(weights=weights)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, SqueezeExcitation):
+                setattr(module, name, nn.Identity())
+            elif isinstance(child, nn.SiLU):
+                setattr(module, name, nn.ReLU6(inplace=True))
+            elif isinstance(child, nn.BatchNorm2d):
+                child.eps = 1e-3  # TensorFlow's
+    return model
 
 
 _SOURCES = {
     "efficientnet_b0": _Source(models.efficientnet_b0, models.EfficientNet_B0_Weights.IMAGENET1K_V1, 1280),
+    "efficientnet_lite0": _Source(efficientnet_lite0, None, 1280),
     "resnet50": _Source(models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2, 2048),
     "mobilenet_v2": _Source(models.mobilenet_v2, models.MobileNet_V2_Weights.IMAGENET1K_V2, 1280),
 }
@@ -57,7 +77,8 @@ def create_backbone(name: str, weights: str | Path | None = None, allow_random: 
         name: one of `BACKBONES`.
         weights: None for random initialisation; "imagenet" for torchvision's weights (downloaded
             into torch's hub cache when not there yet); or a local .pth / .safetensors file with
-            torchvision's keys, whose classifier is dropped.
+            torchvision's keys (for efficientnet_lite0 those of the package efficientnet-lite-pytorch
+            will do), whose classifier is dropped.
         allow_random: when the weights cannot be reached, warn and start from random ones.
 
     Raises:
@@ -88,6 +109,11 @@ def _features(model: nn.Module) -> nn.Module:
 
 
 def _read_imagenet(source: _Source) -> dict[str, Tensor]:
+    if source.imagenet is None:
+        raise BackboneWeightsError(
+            f"torchvision has no ImageNet weights for {source.create.__name__}. "
+            "Give a local .pth or .safetensors file instead, or allow random weights."
+        )
     try:
         return source.imagenet.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:  # no network, no such file, or a damaged download
@@ -114,6 +140,9 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 def _load_without_head(model: nn.Module, state: dict[str, Tensor], origin: object) -> None:
     state = {key.removeprefix("module."): value for key, value in state.items()}
+    if "_conv_stem.weight" in state and len(state) == len(model.state_dict()):
+        # The naming of efficientnet-pytorch and its kin: other names, the same layers in the same order.
+        state = dict(zip(model.state_dict(), state.values(), strict=True))
     state = {key: value for key, value in state.items() if not key.startswith(_HEADS)}
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)

@@ -66,6 +66,7 @@ NETWORKS: dict[str, Network] = {
         Network("video_mobilenet_v2", VideoNet, VideoSpec(), "mobilenet_v2"),
         Network("video_light", VideoNet, VideoSpec(), "mobilenet_v2", _LIGHT_VIDEO),
         Network("video_frames", FrameScoreNet, VideoSpec(), "efficientnet_b0"),
+        Network("video_frames_lite0", FrameScoreNet, VideoSpec(), "efficientnet_lite0"),
         Network("audio", AudioNet, AudioSpec()),
         Network("audio_cnn_gru", AudioNet, AudioSpec(), sizes=_CNN_GRU),
         Network("audio_bands", SpectrogramNet, _BANDS),

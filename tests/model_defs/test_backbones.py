@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
-from model_defs.backbones import BACKBONES, BackboneWeightsError, create_backbone
+from model_defs.backbones import BACKBONES, BackboneWeightsError, create_backbone, efficientnet_lite0
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,26 @@ def test_a_local_file_gives_its_features_without_the_classifier(
     with torch.inference_mode():
         expected = donor.features(images).mean(dim=(2, 3))
         torch.testing.assert_close(create_backbone("mobilenet_v2", path).eval()(images), expected)
+
+
+def test_lite0_takes_the_names_of_efficientnet_pytorch_too(tmp_path: Path) -> None:
+    donor = efficientnet_lite0()
+    names = ["_conv_stem.weight", *(f"_layer.{index}" for index in range(1, len(donor.state_dict())))]
+    torch.save(dict(zip(names, donor.state_dict().values(), strict=True)), tmp_path / "lite0.pth")
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = donor.eval().features(images).mean(dim=(2, 3))
+        torch.testing.assert_close(
+            create_backbone("efficientnet_lite0", tmp_path / "lite0.pth").eval()(images), expected
+        )
+
+
+def test_lite0_holds_nothing_that_int8_cannot(no_download: None) -> None:
+    kinds = {type(module).__name__ for module in create_backbone("efficientnet_lite0").modules()}
+    assert "ReLU6" in kinds
+    assert not kinds & {"SiLU", "SqueezeExcitation", "Sigmoid"}
+    with pytest.raises(BackboneWeightsError, match="no ImageNet weights"):
+        create_backbone("efficientnet_lite0", "imagenet")
 
 
 def test_resnet_features_are_those_of_torchvision(tmp_path: Path) -> None:
@@ -98,5 +118,5 @@ def test_weights_of_another_network_are_refused_even_if_random_ones_were_allowed
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="efficientnet_b0, resnet50, mobilenet_v2"):
+    with pytest.raises(ValueError, match="efficientnet_b0, efficientnet_lite0, resnet50, mobilenet_v2"):
         create_backbone("vgg16")

@@ -36,6 +36,7 @@ def test_modality_is_the_spec_s(name: str) -> None:
     [
         ("video", 8e6, 12e6),
         ("video_frames", 3.5e6, 4.5e6),
+        ("video_frames_lite0", 3e6, 4e6),
         ("video_light", 2e6, 4e6),
         ("audio", 1.8e6, 2.2e6),
         ("audio_cnn_gru", 1.8e6, 2.4e6),
