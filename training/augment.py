@@ -266,12 +266,12 @@ def _distort(samples: np.ndarray, _rate_hz: int, rng: Generator) -> np.ndarray:
 
 # In this order: a room and its noise, the microphone, then what files go through. Chances are of each by itself.
 _SOUND_CHANGES = (
-    (0.2, _reverberate),
+    (0.25, _reverberate),
     (0.5, _pollute),
     (0.15, _distort),
-    (0.5, _equalize),
+    (0.6, _equalize),
     (0.25, _band_limit),
-    (0.35, _resample_rate),
+    (0.5, _resample_rate),
     (0.45, _lossy),
     (0.1, _pollute),
 )

@@ -40,6 +40,8 @@ def draw_epoch(
 
     Inside a class a clip's chance falls with the square root of its group's size,
     so that no one person or system outweighs the others, nor do its clips vanish.
+    It falls too where its source shows little of the other class: what a source
+    sounds or looks like must not tell the class.
 
     Args:
         clips: the training clips.
@@ -86,9 +88,18 @@ def batch_draws(draws: Sequence[Draw], lengths: Sequence[int], n_frames_a_batch:
 
 
 def _chances(clips: Sequence[Clip]) -> np.ndarray:
-    """One over the square root of the size of each clip's group inside its class, (n,)."""
+    """The chance of each clip inside its class, up to a factor, (n,).
+
+    One over the square root of the size of its group, times the square root of the share of its source that is of
+    the other class, a clip of each class being added to every source.
+    """
     sizes = Counter((clip.label, clip.group) for clip in clips)
-    return np.array([1.0 / math.sqrt(sizes[clip.label, clip.group]) for clip in clips])
+    of_source = Counter((clip.label, clip.source) for clip in clips)
+    chances = []
+    for clip in clips:
+        own, other = (of_source[label, clip.source] for label in (clip.label, 1 - clip.label))
+        chances.append(math.sqrt((other + 1) / (own + other + 2) / sizes[clip.label, clip.group]))
+    return np.array(chances)
 
 
 def _spread(chances: np.ndarray, indices: Sequence[int], n_draws: int, rng: Generator) -> list[int]:

@@ -33,6 +33,15 @@ def test_draws_follow_from_the_seed():
     assert first == again != other
 
 
+def test_a_source_of_one_class_comes_up_less_than_one_of_both():
+    sources = ["one-sided"] * 20 + ["mixed"] * 20  # real: twenty of each
+    clips = [Clip(Path(str(i)), 0, str(i), "train", source) for i, source in enumerate(sources)]
+    clips += [Clip(Path(str(i)), 1, str(i), "train", "mixed") for i in range(40, 60)]
+    draws = draw_epoch(clips, 1_000, np.random.default_rng(0))
+    counts = Counter(clips[draw.index].source for draw in draws if clips[draw.index].label == 0)
+    assert 3 < counts["mixed"] / counts["one-sided"] < 3.7  # sqrt((21 / 42) / (1 / 22)) = 3.3
+
+
 def test_large_groups_do_not_outweigh_the_others():
     clips = make_clips(100, 20, lambda i: "crowd" if i >= 101 else str(i))  # fakes: 19 of a crowd, one alone
     draws = draw_epoch(clips, 1_000, np.random.default_rng(0))
