@@ -11,6 +11,10 @@ class KeyRefused(ClientError):
     """The server wants a key: there is none, it is not its own, or it has expired and cannot be renewed."""
 
 
+class ClientUnknown(KeyRefused):
+    """A proxy does not know the key: it is not one that it gave out."""
+
+
 class ServerUnavailable(ClientError):
     """No server, a lost connection, a full queue or no worker: the same call may succeed later.
 

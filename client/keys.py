@@ -31,7 +31,7 @@ from typing import Literal, Protocol, TypeVar, get_args
 
 import requests
 
-from client.errors import ClientError, KeyRefused
+from client.errors import ClientError, ClientUnknown, KeyRefused
 
 Scope = Literal["inference", "management"]
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class NoKeys:
 
 @dataclass(frozen=True)
 class FixedKeys:
-    """Keys that somebody else renews, if anyone."""
+    """Keys that last, as those which a proxy gives to its clients."""
 
     inference: str = ""
     management: str = ""
@@ -80,7 +80,9 @@ class FixedKeys:
         return _header(getattr(self, scope)) if getattr(self, scope) else {}
 
     def rotated(self, headers: Mapping[str, str], scope: Scope) -> bool:
-        return False
+        """True after a moment, once: it may be TorchServe that refused the proxy's key, which is just being renewed."""
+        time.sleep(ROTATION_S)
+        return bool(headers)
 
 
 @dataclass(frozen=True)
@@ -221,20 +223,20 @@ def with_key(keys: KeySource, scope: Scope, call: Callable[[Mapping[str, str]], 
     headers = keys.headers(scope)
     try:
         return call(headers)
-    except KeyRefused:
-        if not keys.rotated(headers, scope):
+    except KeyRefused as error:
+        if isinstance(error, ClientUnknown) or not keys.rotated(headers, scope):
             raise
         return call(keys.headers(scope))
 
 
-def find_keys() -> Keys | FixedKeys:
+def find_keys(margin_s: float = MARGIN_S) -> Keys | FixedKeys:
     """The keys that the environment names, or else those of the server that this project starts."""
     fixed = FixedKeys(*(os.environ.get(f"DEEPDETECT_{scope.upper()}_KEY", "") for scope in get_args(Scope)))
     if fixed.inference or fixed.management:
         return fixed
     path = Path(os.environ.get("DEEPDETECT_KEY_FILE") or KEY_FILE)
     management_address = os.environ.get("DEEPDETECT_MANAGEMENT_ADDRESS") or MANAGEMENT_ADDRESS
-    return Keys(path, management_address, verify=trusted())
+    return Keys(path, management_address, verify=trusted(), margin_s=margin_s)
 
 
 def trusted() -> bool | str:

@@ -9,7 +9,15 @@ from typing import Any
 import grpc
 import requests
 
-from client.errors import ClientError, KeyRefused, RateLimited, RequestFailed, ServerUnavailable, TimedOut
+from client.errors import (
+    ClientError,
+    ClientUnknown,
+    KeyRefused,
+    RateLimited,
+    RequestFailed,
+    ServerUnavailable,
+    TimedOut,
+)
 
 UNAVAILABLE_STATUSES = (429, 502, 503)
 TIMED_OUT_STATUSES = (408, 504)
@@ -40,8 +48,8 @@ def http_reply(response: requests.Response) -> Reply:
     status, error = response.status_code, body.get("error")
     ours = error if isinstance(error, dict) else {}
     text = ours.get("message") or body.get("message") or response.text[:200] or response.reason
-    if status == 401:  # a proxy's; TorchServe's is a 400
-        raise KeyRefused(f"{response.url}: {text}")
+    if status == 401:
+        raise ClientUnknown(f"{response.url}: {text}")
     if status in UNAVAILABLE_STATUSES:
         kind = RateLimited if status == 429 else ServerUnavailable
         raise kind(f"{response.url}: {status} {text}", _retry_after_s(response.headers.get("Retry-After")))
@@ -67,8 +75,10 @@ def grpc_reply(prediction: bytes) -> Reply:
 def grpc_error(error: grpc.RpcError, address: str) -> ClientError:
     """The error of the call that a gRPC status stands for."""
     code, details = error.code(), f"{address}: {error.details()}"
-    if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
+    if code is grpc.StatusCode.PERMISSION_DENIED:
         return KeyRefused(details)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return ClientUnknown(details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(details)
     if code is grpc.StatusCode.UNAVAILABLE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -15,8 +16,15 @@ README = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_error_code_is_documented_with_its_status():
-    documented = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", CONTRACT, flags=re.MULTILINE))
-    assert documented == {code.value: str(code.status) for code in ErrorCode}
+    assert _documented_codes("## Refusals") == {code.value: str(code.status) for code in ErrorCode}
+
+
+def test_every_refusal_of_the_proxy_is_documented_with_its_status():
+    template = (PROJECT_DIR / "config" / "deploy" / "nginx.conf.template").read_text(encoding="utf-8")
+    refusals = re.findall(r"return (\d{3}) '(\{.*\})\\n';", template)
+    errors = [json.loads(re.sub(r"\$\{\w+\}", "1", body))["error"] for _, body in refusals]
+    assert [str(error["status"]) for error in errors] == [status for status, _ in refusals]
+    assert {error["code"]: str(error["status"]) for error in errors} == _documented_codes("## Behind the proxy")
 
 
 def test_every_option_is_documented():
@@ -42,3 +50,9 @@ def test_every_file_the_readme_links_exists():
     links = re.findall(r"\]\((?!http|#)([^)#]+)", README)
     assert links
     assert [link for link in links if not (PROJECT_DIR / link).exists()] == []
+
+
+def _documented_codes(heading: str) -> dict[str, str]:
+    """Code and status of the table below a heading of the contract."""
+    section = CONTRACT.split(f"{heading}\n")[1].split("\n## ")[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", section, flags=re.MULTILINE))

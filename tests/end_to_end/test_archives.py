@@ -52,10 +52,18 @@ def test_registering_an_archive_on_a_stock_server_is_enough(stock_python, stock_
     assert answer["probabilities"] == detector.detect_audio(path)["probabilities"]
 
 
-def test_archives_are_not_fetched_from_elsewhere(stock_server):
-    response = stock_server.register("http://127.0.0.1:9/evil.mar")
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9/evil.mar", "HTTPS://127.0.0.1:9/evil.mar", "file://{}", "FILE://{}"]
+)
+def test_archives_are_not_fetched_from_elsewhere(stock_server, model_store, address):
+    response = stock_server.register(address.format(model_store / "video.mar"))
     assert response.status_code == 404
     assert "does not match any allowed URL" in response.text
+
+
+@pytest.mark.parametrize("path", ["../archives/video.mar", "{}/video.mar", "none", "ftp://127.0.0.1:9/video.mar"])
+def test_archives_outside_of_the_model_store_are_not_found(stock_server, model_store, path):
+    assert stock_server.register(path.format(model_store)).status_code == 404
 
 
 @pytest.mark.parametrize("model", ["video", "audio", "ensemble"])
