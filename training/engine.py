@@ -73,11 +73,12 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Scores:
-    """The outcome of scoring clips: logits (n, 2) float64, labels (n,), groups (n,)."""
+    """The outcome of scoring clips: logits (n, 2) float64, labels (n,), groups (n,), and where each was published."""
 
     logits: np.ndarray
     labels: np.ndarray
     groups: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
     @property
     def p_fake(self) -> np.ndarray:

@@ -43,7 +43,8 @@ def score_clips(
             logits.append(net(inputs.to(device))[0].float().mean(dim=0).cpu().numpy())
             scored.append(clip.clip)
     labels = np.array([clip.label for clip in scored], dtype=int)
-    return Scores(np.array(logits, dtype=np.float64).reshape(-1, 2), labels, tuple(clip.group for clip in scored))
+    groups, sources = tuple(clip.group for clip in scored), tuple(clip.source for clip in scored)
+    return Scores(np.array(logits, dtype=np.float64).reshape(-1, 2), labels, groups, sources)
 
 
 def clip_inputs(spec: InputSpec):

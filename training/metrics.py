@@ -39,6 +39,27 @@ def equal_error_rate(labels: Sequence[int], p_fake: Sequence[float]) -> float:
     return float(false_alarms[before] + share * (false_alarms[after] - false_alarms[before]))
 
 
+def within_source_auc(labels: Sequence[int], p_fake: Sequence[float], sources: Sequence[str]) -> tuple[float, int]:
+    """ROC-AUC among clips of the same source, the mean over sources by their number of pairs' square root.
+
+    Where sources differ in class, an ordinary AUC rewards knowing the source; this one does not.
+
+    Returns:
+        The mean (nan where no source shows both classes) and the number of pairs of a real and a fake clip.
+    """
+    labels, p_fake, sources = np.asarray(labels), np.asarray(p_fake), np.asarray(sources)
+    aucs, n_pairs = [], []
+    for source in np.unique(sources):
+        members = sources == source
+        n_fake = int(labels[members].sum())
+        if 0 < n_fake < members.sum():
+            aucs.append(roc_auc_score(labels[members], p_fake[members]))
+            n_pairs.append(n_fake * int(members.sum() - n_fake))
+    if not aucs:
+        return float("nan"), 0
+    return float(np.average(aucs, weights=np.sqrt(n_pairs))), sum(n_pairs)
+
+
 def summarize(
     labels: Sequence[int],
     p_fake: Sequence[float],

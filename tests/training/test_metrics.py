@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.metrics import equal_error_rate, summarize
+from training.metrics import equal_error_rate, summarize, within_source_auc
 
 LABELS = [0, 0, 0, 1, 1, 1]
 
@@ -64,3 +64,12 @@ def test_clips_of_one_group_count_once():
 def test_one_class_or_another_length_is_refused(labels, p_fake):
     with pytest.raises(ValueError, match="both classes"):
         summarize(labels, p_fake)
+
+
+def test_knowing_the_source_alone_is_worth_nothing_within_sources():
+    sources = ["studio"] * 4 + ["web"] * 4 + ["only real"]
+    labels = [0, 0, 0, 1, 0, 1, 1, 1, 0]
+    by_source = [0.1] * 4 + [0.9] * 4 + [0.0]
+    assert within_source_auc(labels, by_source, sources) == (0.5, 6)
+    assert within_source_auc(labels, labels, sources) == (1.0, 6)
+    assert within_source_auc([0, 1], [0.1, 0.9], ["a", "b"])[1] == 0
