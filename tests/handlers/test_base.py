@@ -11,6 +11,7 @@ import pytest
 from ts.context import Context, RequestProcessor
 
 from handlers.base import DetectionHandler
+from handlers.reporter import Reporter
 from model_defs.errors import DetectionError, ErrorCode
 
 BAD = DetectionError(ErrorCode.UNDECODABLE_MEDIA, "line\nfeed \u2014 and more")
@@ -93,10 +94,18 @@ def test_several_files_in_one_request_do_not_shift_the_next_one(handler):
     assert second == {"text": "c"}
 
 
-def test_grpc_streams_are_told_to_end(handler):
+def test_grpc_streams_are_told_to_end_and_carry_the_request_id(handler):
     batch = context({"data": {"content-type": ""}})
-    handler.handle([{"data": bytearray(b"a")}], batch)
+    batch.request_ids = {0: "id-1"}
+    (body,) = handler.handle([{"data": bytearray(b"a")}], batch)
     assert batch.get_response_headers(0)["ts_stream_next"] == "false"
+    assert json.loads(body) == {"request_id": "id-1", "text": "a"}
+
+
+def test_a_fault_in_the_metrics_costs_no_answer(handler, caplog):
+    handler.reporter = Reporter(handler.engine, None)
+    assert handle(handler, b"bad") == [(422, BAD.to_dict())]
+    assert "could not be reported" in caplog.text
 
 
 def test_a_describe_request_gets_the_archives_manifest_and_the_worker(handler):

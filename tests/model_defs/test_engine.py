@@ -60,7 +60,7 @@ def test_the_answer_is_the_contract(engine, clip):
     assert video["weight"] + audio["weight"] == pytest.approx(1.0)
     fused = video["weight"] * video["p_fake"] + audio["weight"] * audio["p_fake"]
     assert probabilities["fake"] == pytest.approx(fused, abs=2e-6)
-    assert set(answer["timings_s"]) == {"decode", "faces", "features", "forward"}
+    assert set(answer["timings_s"]) == {"decode", "faces", "features", "forward", "fuse"}
     assert all(seconds > 0 for seconds in answer["timings_s"].values())
 
 

@@ -1,0 +1,51 @@
+"""One request and what it was answered: what the metrics and the request log are made from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from handlers.contract import Outcome, Request, header
+from model_defs.engine import Item
+
+PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what a proxy's own request id looks like
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and what it was answered.
+
+    Attributes:
+        request_id: TorchServe's; the caller finds it in the header `x-request-id`, over gRPC in the body.
+        status: HTTP status; over gRPC the one that the body names.
+        sizes_bytes: of each file; 0 where the request was refused before there was one.
+        outcomes: an answer or a refusal for each file.
+        caller_request_id: the header `X-Request-Id` that came with the request, if it can stand in a log as it is.
+    """
+
+    request_id: str
+    transport: Literal["http", "grpc"]
+    status: int
+    sizes_bytes: Sequence[int]
+    outcomes: Sequence[Outcome]
+    caller_request_id: str = ""
+
+    @classmethod
+    def of(cls, context: Any, index: int, request: Request, outcomes: Sequence[Outcome]) -> Exchange:
+        """The exchange of request `index` of a batch, whose status is set on TorchServe's `context`."""
+        caller_request_id = header(context.get_all_request_header(index), "x-request-id") or ""
+        return cls(
+            request_id=context.get_request_id(index) or "",
+            transport="grpc" if is_grpc(context, index) else "http",
+            status=context.get_response_status(index)[0],
+            sizes_bytes=[len(entry.data) if isinstance(entry, Item) else 0 for entry in request.entries],
+            outcomes=outcomes,
+            caller_request_id=caller_request_id if PLAIN_WORD.fullmatch(caller_request_id) else "",
+        )
+
+
+def is_grpc(context: Any, index: int) -> bool:
+    """Only gRPC brings no request headers, just those of its parts."""
+    return not any(isinstance(value, str) for value in context.get_all_request_header(index).values())
