@@ -70,6 +70,7 @@ class DetectionHandler:
             cache=settings.cache,
             n_threads=settings.decode_threads,
             decode_grace_s=settings.decode_grace_s,
+            explain_budget_s=settings.explain_budget_s,
         )
         self.engine.warm_up()
         metrics = Metrics(context.metrics, self.engine.name, self.engine.version, worker_name())

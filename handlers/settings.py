@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from model_defs.cache_settings import CacheSettings
-from model_defs.engine import DECODE_GRACE_S
+from model_defs.engine import DECODE_GRACE_S, EXPLAIN_BUDGET_S
 from model_defs.fusion import DEFAULT_WEIGHTS
 from model_defs.limits import Limits
 
@@ -23,6 +23,7 @@ class HandlerSettings:
         decode_threads: files of a batch decoded side by side.
         decode_grace_s: a file that is not decoded and cut this long after its decode budget is refused, whatever keeps
             its thread.
+        explain_budget_s: of one batch; once it is spent, no further explanation is begun. 0 explains nothing.
         max_stuck_threads: a worker in which so many threads never came back ends itself, and is started again.
         cache: what is remembered, and where.
         fusion_weights: modality -> weight, for the ensemble.
@@ -33,6 +34,7 @@ class HandlerSettings:
     torch_threads: int = 1
     decode_threads: int = 2
     decode_grace_s: float = DECODE_GRACE_S
+    explain_budget_s: float = EXPLAIN_BUDGET_S
     max_stuck_threads: int = 4
     cache: CacheSettings = CacheSettings()
     fusion_weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
@@ -42,8 +44,9 @@ class HandlerSettings:
         for name in ("torch_threads", "decode_threads", "max_stuck_threads"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"handler: {name} is {getattr(self, name)}; it must be at least 1")
-        if not self.decode_grace_s >= 0:
-            raise ValueError(f"handler: decode_grace_s is {self.decode_grace_s}; it must be 0 or more")
+        for name in ("decode_grace_s", "explain_budget_s"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"handler: {name} is {getattr(self, name)}; it must be 0 or more")
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any] | None) -> HandlerSettings:

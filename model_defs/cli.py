@@ -20,6 +20,7 @@ examples:
   deepdetect detect clip.mp4                     judge picture and sound, print a table
   deepdetect detect *.mp4 *.wav --json           one JSON object a line, as the server answers
   deepdetect detect talk.mp4 --modality audio    judge the sound alone
+  deepdetect detect clip.mp4 --explain why/      also say which frames, parts of the face and moments it rests on
   deepdetect info                                what is installed, and how well it was measured
 
 exit status: 0 every file was judged, 1 at least one was refused, 2 wrong usage
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--interval-s", metavar="S", help="instead: one frame each S seconds")
     detect.add_argument("--threshold", metavar="P", help="p_fake from which the verdict is Fake")
     detect.add_argument("--require-face", action="store_true", help="refuse video in which no face is found")
+    detect.add_argument(
+        "--explain", type=Path, metavar="DIR", help="write heatmaps and scores over time to DIR as PNG, and print them"
+    )
     _add_model_arguments(detect)
     detect.set_defaults(run=_detect)
 
@@ -84,15 +88,33 @@ def _detect(args: argparse.Namespace) -> int:
     options = {name: value for name, value in options.items() if value is not None}
     if args.require_face:
         options["require_face"] = True
+    if args.explain:
+        options["explain"] = True
     answers = []
     each = _detector(args).detect_each(args.files, args.modality, **options)
     for answer in tqdm(each, total=len(args.files), unit="file", file=sys.stderr, disable=None):
         answers.append(answer)
         if args.json:
             print(json.dumps(answer, ensure_ascii=False), flush=True)
+    if args.explain:
+        _write_explanations([answer for answer in answers if "explanation" in answer], args)
     if not args.json:
         _print_table(answers)
     return int(any("error" in answer for answer in answers))
+
+
+def _write_explanations(answers: Sequence[dict], args: argparse.Namespace) -> None:
+    from model_defs.explanation_report import score_table, write_report
+
+    for answer in answers:
+        written = write_report(answer, args.explain)
+        if not args.json:
+            table = score_table(answer)
+            table.title = _printable(answer["file_name"])
+            console = Console()
+            console.print(table)
+            for path in written:
+                console.print(_printable(str(path)), highlight=False, soft_wrap=True)
 
 
 def _print_table(answers: Sequence[dict]) -> None:

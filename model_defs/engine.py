@@ -29,6 +29,7 @@ from model_defs.tracks import FileTracks, read_tracks
 from model_defs.verdict import gravest, verdict
 
 DECODE_GRACE_S = 5.0
+EXPLAIN_BUDGET_S = 10.0
 IN_MEMORY = CacheSettings(store="memory")
 
 
@@ -73,6 +74,7 @@ class Engine:
         n_threads: files of a batch that are decoded at the same time.
         decode_grace_s: a file that is not decoded and cut this long after its decode budget is refused, whatever
             keeps its thread.
+        explain_budget_s: of one batch; once it is spent, no further explanation is begun, for neighbours wait for it.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Engine:
         cache: DetectionCache | None = None,
         n_threads: int = 2,
         decode_grace_s: float = DECODE_GRACE_S,
+        explain_budget_s: float = EXPLAIN_BUDGET_S,
     ) -> None:
         if not scorers:
             raise ValueError("an engine needs at least one scorer")
@@ -100,6 +103,7 @@ class Engine:
         self._coalescer = None if cache is None else Coalescer(cache)
         self._pool = DecodePool(n_threads)
         self._decode_limit_s = limits.decode_budget_s + decode_grace_s
+        self._explain_budget_s = explain_budget_s
 
     @property
     def n_stuck(self) -> int:
@@ -196,7 +200,8 @@ class Engine:
                 job.tracks = tracks
         for modality in self.scorers:
             self._score([job for job in jobs if job.refusal is None and modality in job.tracks.samples], modality)
-        return [self._outcome(job) for job in jobs]
+        explain_until_s = time.perf_counter() + self._explain_budget_s
+        return [self._outcome(job, explain_until_s) for job in jobs]
 
     def _read(self, job: _Job) -> FileTracks:
         scorers = {modality: self.scorers[modality] for modality in job.wanted}
@@ -222,7 +227,7 @@ class Engine:
         for job, score in zip(jobs, scores, strict=True):
             job.scores[modality] = score
 
-    def _outcome(self, job: _Job) -> Outcome:
+    def _outcome(self, job: _Job, explain_until_s: float) -> Outcome:
         if job.refusal is None and not job.scores:
             job.refusal = gravest(job.tracks.refusals.values())
         if job.refusal is not None:
@@ -237,15 +242,17 @@ class Engine:
         source = "off" if self.cache is None else "miss" if job.tracks.was_decoded else "samples"
         complete = True
         if job.item.options.explain:
-            complete = self._explain(job, answer)
+            complete = self._explain(job, answer, explain_until_s)
         return Outcome(answer, source, job.tracks.may_keep and job.item.options.may_keep and complete)
 
-    def _explain(self, job: _Job, answer: dict) -> bool:
+    def _explain(self, job: _Job, answer: dict, until_s: float) -> bool:
         """Adds what each score rests on; where that fails the verdict stands, with a warning. Whether none failed."""
         started = time.perf_counter()
         explanation = answer["explanation"] = {}
         for modality in job.scores:
             try:
+                if time.perf_counter() > until_s:
+                    raise TimeoutError(f"the batch has spent its {self._explain_budget_s:g} s (explain_budget_s)")
                 sample = job.tracks.samples[modality]
                 explanation[modality] = self.scorers[modality].explain(sample, job.item.options.explain)
             except Exception as error:
@@ -279,6 +286,7 @@ def load_engine(
     cache: CacheSettings | None = IN_MEMORY,
     n_threads: int = 2,
     decode_grace_s: float = DECODE_GRACE_S,
+    explain_budget_s: float = EXPLAIN_BUDGET_S,
 ) -> Engine:
     """An engine over artifacts; they are loaded when first needed, or by `warm_up`.
 
@@ -305,6 +313,7 @@ def load_engine(
         cache=DetectionCache(cache) if cache is not None and cache.is_on else None,
         n_threads=n_threads,
         decode_grace_s=decode_grace_s,
+        explain_budget_s=explain_budget_s,
     )
 
 

@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 
+import cv2
 import pytest
 
 from model_defs.cli import main
+
+KINDS = ("video-heatmap", "audio-heatmap", "timeline")
 
 
 def test_json_prints_one_object_a_line_in_order(sample_clip, tmp_path, capsys):
@@ -33,6 +36,28 @@ def test_the_table_shows_verdicts_and_refusals(sample_clip, tmp_path, capsys, mo
     assert sample_clip.name in printed
     assert "[bold]empty.wav" in printed
     assert "empty_body" in printed
+
+
+def test_explain_writes_pictures_and_prints_what_they_show(sample_clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text, why = tmp_path / "notes.mp4", tmp_path / "reports" / "why"
+    text.write_text("no clip")
+    assert (
+        main(["detect", "--device", "cpu", "--explain", str(why), str(sample_clip), str(text), str(sample_clip)]) == 1
+    )
+    names = {f"{stem}.{kind}.png" for stem in (sample_clip.stem, f"{sample_clip.stem}-2") for kind in KINDS}
+    assert {path.name for path in why.iterdir()} == names
+    assert all(cv2.imread(str(path)).size for path in why.iterdir())
+    printed = capsys.readouterr().out
+    assert "frame 9" in printed
+    assert "window 2" in printed
+    assert str(why / f"{sample_clip.stem}.timeline.png") in printed
+
+
+def test_an_explanation_of_a_single_frame_is_drawn_too(sample_clip, tmp_path):
+    arguments = ["--device", "cpu", "--modality", "video", "--frames", "1", "--explain", str(tmp_path)]
+    assert main(["detect", *arguments, str(sample_clip)]) == 0
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_all_judged_is_status_zero(sample_clip):

@@ -244,6 +244,16 @@ def test_a_verdict_that_cannot_be_explained_still_stands(artifacts_dir, clip):
     assert "audio was not explained" in answer["warnings"][0]
 
 
+def test_a_batch_that_explains_for_too_long_stops_explaining(artifacts_dir, clip):
+    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu", explain_budget_s=0.0)
+    asked = Item(clip, options=DetectOptions(explain=("scores",)))
+    for _ in range(2):  # and what was cut short is not remembered
+        (answer,) = engine.detect_batch([asked])
+        assert answer["explanation"] == {}
+        assert answer["cache"] != "hit"
+        assert "explain_budget_s" in answer["warnings"][-1]
+
+
 def test_pictures_are_not_kept_but_numbers_are(artifacts_dir, clip):
     engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu")
     outcomes = {
