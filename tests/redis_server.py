@@ -16,9 +16,6 @@ class RedisServer:
     """One redis-server process, which can be killed and started again at the same address."""
 
     def __init__(self, directory: Path) -> None:
-        if not (found := shutil.which("redis-server")):
-            pytest.skip("redis-server is not installed: apt-get install redis-server")
-        self._command = found
         self._directory = directory
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -26,9 +23,11 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen | None = None
 
-    def start(self, *settings: str) -> None:
-        """Starts it, empty, and waits until it answers; `settings` are further arguments."""
-        command = [self._command, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *settings]
+    def start(self) -> None:
+        """Starts it, empty, and waits until it answers; where there is none the test is skipped."""
+        if not (found := shutil.which("redis-server")):
+            pytest.skip("redis-server is not installed: apt-get install redis-server")
+        command = [found, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen(command, cwd=self._directory, stdout=subprocess.DEVNULL)
         for _ in range(500):
             try:
