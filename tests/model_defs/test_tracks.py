@@ -44,7 +44,7 @@ def test_other_options_weights_variants_versions_and_models_decode_nothing_again
     (newer,) = make_engine("video", "audio", version="2.0").detect_batch([Item(clip)])
     assert newer["cache"] == "samples"
     assert newer["model"]["version"] == "2.0"
-    assert set(newer["timings_s"]) == {"forward"}
+    assert set(newer["timings_s"]) == {"forward", "fuse"}
     others = [
         DetectOptions(threshold=0.1),
         DetectOptions(weights={"video": 1.0, "audio": 0.0}),
