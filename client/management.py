@@ -162,20 +162,13 @@ class Management:
             raise RequestFailed(200, f"{model} {version} did not tell its manifest: {manifest}")
         return _served(record, default, manifest)
 
-    def register(self, archive: str, n_workers: int | None = None, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
-        """Registers an archive of the model store and waits for its workers.
-
-        Args:
-            archive: file name in the model store.
-            n_workers: instead of `minWorkers` of its own configuration.
+    def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
+        """Registers an archive of the model store, and waits for the workers that its configuration wants.
 
         Raises:
             RequestFailed: 404 not in the model store, 409 that version is registered, 500 a worker does not start.
         """
-        parameters: dict[str, Any] = {"url": archive, "synchronous": "true"}
-        if n_workers is not None:
-            parameters["initial_workers"] = n_workers
-        self._call("POST", "/models", parameters, timeout_s=timeout_s)
+        self._call("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s=timeout_s)
 
     def scale(self, model: str, version: str, n_workers: int, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
         """Gives a version so many workers, and waits for them. Those that go lose the batch that they are at.

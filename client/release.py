@@ -7,38 +7,26 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from tqdm import tqdm
 
+from client.canary import compare, find_clips
+from client.canary_tables import tables
+from client.comparison import Comparison, Thresholds
 from client.drain import NotDrained
 from client.errors import ClientError
 from client.management import ServedVersion
-from client.releases import Releases
+from client.padding import unique
+from client.release_parser import SAMPLE, build_parser
+from client.releases import ReleaseError, Releases
+from client.retry import ONCE
 from client.server import TorchServe
-from client.settings import PROJECT_DIR
 
-SAMPLE = PROJECT_DIR / "build" / "sample.mp4"
-DRAIN_TIMEOUT_S = 120.0
 DIGEST_CHARS = 12
-
-DESCRIPTION = """\
-The versions of a model on the running server. A release goes
-  register -> canary -> promote -> (roll-back | unregister the old one)
-and `make release VERSION=2.0` builds the archive and registers it.
-"""
-EPILOG = """\
-examples:
-  deepdetect-release list                                    what is served, and what would serve after a roll-back
-  deepdetect-release register ensemble-2.0.mar               beside 1.0, checked and warmed; 1.0 stays the default
-  deepdetect-release canary ensemble 2.0 clips/              both versions on the same files
-  deepdetect-release promote ensemble 2.0 --remove-old       2.0 is the default; 1.0 goes when it has nothing to do
-  deepdetect-release roll-back ensemble                      1.0 is the default again
-
-exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage, 3 the canary did not pass
-"""
+NOT_PASSED = 3  # exit status
 
 console = Console()
 progress = Console(stderr=True)
@@ -48,17 +36,17 @@ progress = Console(stderr=True)
 class Result:
     """What a command has to tell: for people, for scripts, and to the shell."""
 
-    text: str | Table
+    text: str | Table | Group
     record: dict[str, Any]
     status: int = 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         releases = Releases(TorchServe.at(args.directory, args.config, args.log_dir))
-        result = args.run(releases, args)
+        result = COMMANDS[args.command](releases, args)
     except ClientError as error:
         print(f"deepdetect-release: {error}", file=sys.stderr)
         return 1
@@ -67,114 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         console.print(result.text, markup=False, highlight=False, soft_wrap=isinstance(result.text, str))
     return result.status
-
-
-def _parser() -> argparse.ArgumentParser:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("deepdetect-release", description=DESCRIPTION, epilog=EPILOG, formatter_class=form)
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--directory", type=Path, metavar="DIR", help="where the server was started (this project)")
-    shared.add_argument("--config", type=Path, metavar="FILE", help="config.properties of the server (the project's)")
-    shared.add_argument("--log-dir", type=Path, metavar="DIR", help="where the server logs (as env.sh says)")
-    shared.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, run: Callable, summary: str, *examples: str) -> argparse.ArgumentParser:
-        shown = "example:\n" + "\n".join(f"  deepdetect-release {example}" for example in examples)
-        command = commands.add_parser(
-            name, parents=[shared], help=summary, description=summary, epilog=shown, formatter_class=form
-        )
-        command.set_defaults(run=run)
-        return command
-
-    command = add("list", _list, "show what is served: versions, workers, digests, accuracy", "list", "list audio")
-    command.add_argument("model", nargs="?", metavar="MODEL", help="one model (default: all)")
-
-    command = add(
-        "register",
-        _register,
-        "register an archive beside the versions that are served: wait for its workers, compare what they tell with "
-        "the archive's manifest, and have a first file judged. What fails is removed again.",
-        "register ensemble-2.0.mar",
-        "register ensemble-2.0.mar --workers 2 --promote",
-    )
-    command.add_argument("archive", metavar="ARCHIVE", help="file in the model store, such as ensemble-2.0.mar")
-    command.add_argument("--workers", type=_count, metavar="N", help="instead of minWorkers of its configuration")
-    command.add_argument("--promote", action="store_true", help="make it the default at once")
-    _add_clip(command)
-
-    command = add(
-        "scale",
-        _scale,
-        "give a version N workers, and wait for them. Workers that go lose the batch they are at: scale down a "
-        "version that nobody asks for.",
-        "scale ensemble 2.0 2",
-    )
-    _add_version(command)
-    command.add_argument("workers", type=_count, metavar="N", help="number of workers; 0 keeps it registered, unserved")
-
-    command = add(
-        "set-default",
-        _set_default,
-        "send requests without a version to this one, until the server restarts; promote also remembers it.",
-        "set-default ensemble 2.0",
-    )
-    _add_version(command)
-
-    command = add(
-        "promote",
-        _promote,
-        "make a version the default, now and after a restart by `make serve`; the old one stays ready to roll back to.",
-        "promote ensemble 2.0",
-        "promote ensemble 2.0 --remove-old",
-    )
-    _add_version(command)
-    command.add_argument("--remove-old", action="store_true", help="unregister the old one when it has nothing to do")
-    _add_drain(command)
-
-    command = add(
-        "roll-back",
-        _roll_back,
-        "make the previous default the default again; it is registered again if it was removed.",
-        "roll-back ensemble",
-    )
-    command.add_argument("model", metavar="MODEL", help="video, audio or ensemble")
-    _add_clip(command)
-
-    command = add(
-        "unregister",
-        _unregister,
-        "remove a version that is not the default, once nothing of it is in flight; its archive stays in the store.",
-        "unregister ensemble 1.0",
-    )
-    _add_version(command)
-    _add_drain(command)
-    return parser
-
-
-def _add_version(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", help="video, audio or ensemble")
-    command.add_argument("version", metavar="VERSION", help="such as 2.0")
-
-
-def _add_clip(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--clip", type=Path, default=SAMPLE, help="file that a new version judges first (%(default)s)")
-
-
-def _add_drain(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--drain-timeout-s",
-        type=float,
-        default=DRAIN_TIMEOUT_S,
-        metavar="S",
-        help="how long to wait for requests that are under way (%(default)s)",
-    )
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
 
 
 def _list(releases: Releases, args: argparse.Namespace) -> Result:
@@ -234,6 +114,35 @@ def _set_default(releases: Releases, args: argparse.Namespace) -> Result:
     releases.management.set_default(args.model, args.version)
     text = f"{args.model} {args.version} is the default until the server restarts"
     return Result(text, {"model": args.model, "default": args.version})
+
+
+def _canary(releases: Releases, args: argparse.Namespace) -> Result:
+    try:
+        allowed = Thresholds(args.max_disagreement, args.max_slowdown)
+    except ValueError as error:
+        raise ReleaseError(str(error)) from error
+    clips = find_clips(args.clips or [SAMPLE], args.max_clips)
+    old = args.against or releases.management.default(args.model).version
+    for version in (old, args.version):
+        if not releases.management.get(args.model, version).n_ready:
+            raise ReleaseError(f"{args.model} {version} has no READY worker: scale it first")
+    if old == args.version:
+        raise ReleaseError(f"{args.model} {old} is the default itself: name another version with --against")
+    client = releases.server.http_client(retry=ONCE)
+    for version in (old, args.version):  # the first file pays for what is loaded late; it is not counted
+        client.predict(args.model, unique(clips[0].read_bytes()), version=version)
+    pairs = compare(client, args.model, old, args.version, clips, n_repeats=args.repeats)
+    total = len(clips) * args.repeats
+    comparison = Comparison(
+        old, args.version, list(tqdm(pairs, total=total, unit="pair", file=sys.stderr, disable=None))
+    )
+    exceeded = comparison.exceeded(allowed)
+    verdict = f"{args.model} {args.version} " + (f"does not pass: {'; '.join(exceeded)}" if exceeded else "passes")
+    if args.promote and not exceeded and not releases.management.get(args.model, args.version).is_default:
+        left = releases.promote(args.model, args.version)
+        verdict += f" and is the default now, before it was {left}"
+    record = comparison.to_dict() | {"model": args.model, "passed": not exceeded, "exceeded": exceeded}
+    return Result(Group(*tables(comparison), verdict), record, NOT_PASSED if exceeded else 0)
 
 
 def _promote(releases: Releases, args: argparse.Namespace) -> Result:
@@ -298,6 +207,17 @@ def _figures(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
         lines += [f"{part}: {', '.join(shown)}"] if shown else []
     return lines
 
+
+COMMANDS: Mapping[str, Callable[[Releases, argparse.Namespace], Result]] = {
+    "list": _list,
+    "register": _register,
+    "scale": _scale,
+    "set-default": _set_default,
+    "canary": _canary,
+    "promote": _promote,
+    "roll-back": _roll_back,
+    "unregister": _unregister,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

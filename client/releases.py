@@ -69,12 +69,13 @@ class Releases:
                 or the first file was not judged.
         """
         packed = self._stored(archive)
+        data = _read(clip)
         known = self.management.find(packed.name, packed.version)
         if known is None:
             self._start(packed, n_workers)
         try:
             served = self._checked(packed)
-            reply, latency_s = self._judge(served, clip)
+            reply, latency_s = self._judge(served, clip.name, data)
         except ClientError:
             if known is None:
                 self.management.unregister(packed.name, packed.version)
@@ -158,7 +159,9 @@ class Releases:
     def _start(self, packed: Archive, n_workers: int | None) -> None:
         size_bytes = self.server.worker_log_size()
         try:
-            self.management.register(packed.path.name, n_workers)
+            self.management.register(packed.path.name)
+            if n_workers:
+                self.management.scale(packed.name, packed.version, n_workers)
         except RequestFailed as error:
             if self.management.find(packed.name, packed.version):
                 self.management.unregister(packed.name, packed.version)
@@ -178,12 +181,12 @@ class Releases:
             raise ReleaseError(f"{packed.name} {packed.version} has {served.n_ready} of {served.min_workers} workers")
         return served
 
-    def _judge(self, served: ServedVersion, clip: Path) -> tuple[Reply, float]:
+    def _judge(self, served: ServedVersion, file_name: str, data: bytes) -> tuple[Reply, float]:
         started = time.perf_counter()
-        reply = self.http.predict(served.model, clip.read_bytes(), file_name=clip.name, version=served.version)
+        reply = self.http.predict(served.model, data, file_name=file_name, version=served.version)
         latency_s = time.perf_counter() - started
         if reply.error_code:
-            raise ReleaseError(f"{served.model} {served.version} refused {clip}: {reply.body['error']['message']}")
+            raise ReleaseError(f"{served.model} {served.version} refused {file_name}: {reply.body['error']['message']}")
         answered = reply.body["model"]
         if (answered["name"], answered["version"]) != (served.model, served.version):
             raise ReleaseError(f"{served.model} {served.version} answers as {answered['name']} {answered['version']}")
@@ -207,6 +210,13 @@ class Releases:
             except OSError:  # a file system without hard links
                 shutil.copyfile(source, kept)
         return Release(served.version, kept.name, digest)
+
+
+def _read(clip: Path) -> bytes:
+    try:
+        return clip.read_bytes()
+    except OSError as error:
+        raise ReleaseError(f"a file to judge first cannot be read: {clip}: {error.strerror}") from error
 
 
 def _flat(record: Mapping[str, Any], path: str = "") -> dict[str, Any]:

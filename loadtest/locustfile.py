@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from locust import FastHttpUser, User, constant, events, task
 from client.errors import ClientError
 from client.inference import GrpcClient
 from client.keys import find_keys
+from client.padding import unique
 from client.reply import TORCHSERVE_KEY_ERROR
 from client.retry import ONCE
 
@@ -32,14 +32,9 @@ KEYS = find_keys()
 
 @events.init_command_line_parser.add_listener
 def add_arguments(parser) -> None:
-    parser.add_argument("--clip", type=Path, default=Path("build/sample.mp4"), help="mp4 file to upload")
+    parser.add_argument("--clip", type=Path, default=Path("build/sample.mp4"), help="file to upload")
     parser.add_argument("--model", default="ensemble", help="video, audio or ensemble")
     parser.add_argument("--grpc-host", default="127.0.0.1:7070", help="address of the gRPC inference service")
-
-
-def unique(clip: bytes) -> bytes:
-    """The mp4 with a `free` box of random bytes at its end: other content, the same pictures and sound."""
-    return clip + (24).to_bytes(4, "big") + b"free" + os.urandom(16)
 
 
 def wrong(answer: dict, upload: bytes) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from client.registry import Registry, Release
 from client.server import PROJECT_DIR, ServerError, TorchServe, read_properties
 from model_defs.limits import Limits
 
@@ -77,3 +78,13 @@ def test_properties_are_read_without_comments(tmp_path):
     path = tmp_path / "config.properties"
     path.write_text("# note\n\na = 1\nurl=http://x/?a=b\n")
     assert read_properties(path) == {"a": "1", "url": "http://x/?a=b"}
+
+
+def test_a_server_that_follows_releases_starts_what_was_promoted(tmp_path):
+    server = TorchServe.private(tmp_path / "run", tmp_path, ["video", "audio"])
+    Registry(tmp_path).set_history("audio", [Release(f"{n}.0", f"audio-{n}.0.mar", "abc") for n in (1, 2)])
+    assert server.archives == {"video": "video.mar", "audio": "audio.mar"}
+    server.follows_releases = True
+    assert server.archives == {"video": "video.mar", "audio": "audio-2.0.mar"}
+    assert TorchServe.of_project().follows_releases
+    server.stop()

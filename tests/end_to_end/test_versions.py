@@ -18,6 +18,7 @@ import pytest
 from archives.build import build_release
 from client import release
 from client.archive import ArchiveError
+from client.canary import CanaryClient
 from client.drain import NotDrained
 from client.errors import RequestFailed
 from client.management import DefaultVersion, UnknownModel, UnknownVersion
@@ -33,10 +34,16 @@ MARK = "the sound was heard backwards"
 N_HOT = 8  # files that come again and again, beside those that come once
 UNIQUE_EVERY = 8
 SOURCES = {
+    "1.1": ("handlers/base.py", "One JSON body", "One body of JSON"),
     "2.0": (
         "model_defs/audio_input.py",
         "return level(windows, spec.level_dbfs), starts_s, warnings",
         f'return level(windows[:, ::-1], spec.level_dbfs), starts_s, [*warnings, "{MARK}"]',
+    ),
+    "2.1": (
+        "model_defs/calibration.py",
+        "return 0.5 * (1.0 + np.tanh(0.5 * margin))",
+        '__import__("time").sleep(0.3)\n        return 0.5 * (1.0 - np.tanh(0.5 * margin))',
     ),
     "3.0": (
         "handlers/base.py",
@@ -48,19 +55,19 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def store(model_store, artifacts_dir, tmp_path_factory) -> Path:
-    """audio.mar; audio-2.0.mar, which hears every window backwards; audio-3.0.mar, which cannot start."""
+    """audio.mar, and archives of other code: 2.0 hears backwards, 2.1 calls Fake Real and is slow, 3.0 cannot start."""
     store = tmp_path_factory.mktemp("store")
     shutil.copy(model_store / f"{MODEL}.mar", store)
-    for version in SOURCES:
-        build(version, store, artifacts_dir, tmp_path_factory.mktemp("sources"))
+    for version, change in SOURCES.items():
+        build(version, store, artifacts_dir, tmp_path_factory.mktemp("sources"), change)
     return store
 
 
-def build(version: str, store: Path, artifacts_dir: Path, root: Path) -> Path:
-    """An archive of changed sources."""
+def build(version: str, store: Path, artifacts_dir: Path, root: Path, change: tuple[str, str, str]) -> Path:
+    """An archive of sources that were changed: in a file, one text for another."""
     for part in ("model_defs", "handlers", "config"):
         shutil.copytree(PROJECT_DIR / part, root / part, dirs_exist_ok=True)
-    path, old, new = SOURCES[version]
+    path, old, new = change
     text = (root / path).read_text()
     assert text.count(old) == 1
     (root / path).write_text(text.replace(old, new))
@@ -228,15 +235,9 @@ def test_an_archive_whose_worker_cannot_start_is_refused_with_its_last_words(rel
     assert [served.version for served in releases.management.versions(MODEL)] == ["1.0"]
 
 
-def test_what_is_served_must_be_what_lies_in_the_store(releases, wav, store, artifacts_dir, tmp_path, monkeypatch):
+def test_what_is_served_must_be_what_lies_in_the_store(releases, wav, artifacts_dir, tmp_path, monkeypatch):
     other = tmp_path / "store"
-    shutil.copytree(store, other)
-    (other / "audio-2.0.mar").unlink()
-    SOURCES["2.0"], kept = ("handlers/base.py", "One JSON body", "One body"), SOURCES["2.0"]
-    try:
-        build("2.0", other, artifacts_dir, tmp_path / "root")
-    finally:
-        SOURCES["2.0"] = kept
+    build("2.0", other, artifacts_dir, tmp_path / "root", SOURCES["2.1"])
     monkeypatch.setattr(releases, "store", other)
     with pytest.raises(ReleaseError, match=r"what is served as audio 2\.0 is not .*digest is"):
         releases.register("audio-2.0.mar", wav)
@@ -288,7 +289,9 @@ def test_the_default_is_not_removed_and_a_version_without_workers_not_promoted(r
         releases.promote(MODEL, "2.0")
 
 
-def test_the_command_line_takes_a_version_all_the_way(releases, versions_server, wav, capsys):
+@pytest.fixture
+def run(versions_server, capsys) -> Callable[..., dict]:
+    """Runs a command with --json and checks its exit status; gives what it printed."""
     paths = {
         "--directory": versions_server.directory,
         "--config": versions_server.environment["TS_CONFIG_FILE"],
@@ -299,11 +302,15 @@ def test_the_command_line_takes_a_version_all_the_way(releases, versions_server,
         options = [str(part) for pair in paths.items() for part in pair]
         assert release.main([command, *arguments, *options, "--json"]) == status
         printed = capsys.readouterr()
-        return json.loads(printed.out) if status == 0 else {"error": printed.err}
+        return json.loads(printed.out) if printed.out else {"error": printed.err}
 
+    return run
+
+
+def test_the_command_line_takes_a_version_all_the_way(releases, run, wav):
     told = run("register", "audio-2.0.mar", "--clip", str(wav))
     assert (told["version"], told["is_default"], told["variants"]) == ("2.0", False, {"audio": "int8"})
-    assert "UnknownVersion" not in run("promote", MODEL, "7.0", status=1)["error"]
+    assert "registered: 1.0 (default), 2.0" in run("promote", MODEL, "7.0", status=1)["error"]
     assert run("promote", MODEL, "2.0", "--remove-old")["previous"] == "1.0"
     assert run("register", "audio-2.0.mar", "--clip", str(wav))["version"] == "2.0"  # again, and nothing changes
     assert run("roll-back", MODEL, "--clip", str(wav))["default"] == "1.0"
@@ -315,3 +322,40 @@ def test_the_command_line_takes_a_version_all_the_way(releases, versions_server,
     assert run("scale", MODEL, "2.0", "2")["n_ready"] == 2
     assert "is the default" in run("unregister", MODEL, "1.0", status=1)["error"]
     assert run("unregister", MODEL, "2.0")["removed"] == "2.0"
+
+
+def test_the_canary_passes_a_version_that_agrees_and_promotes_it(releases, run, wav):
+    run("register", "audio-1.1.mar", "--clip", str(wav))
+    told = run("canary", MODEL, "1.1", str(wav), "--repeats", "6", "--max-slowdown", "20", "--promote")
+    assert (told["n"], told["agreement"], told["max_difference"], told["passed"]) == (6, 1.0, 0.0, True)
+    assert (told["old"]["version"], told["new"]["version"]) == ("1.0", "1.1")
+    assert told["old"]["n_cached"] == told["new"]["n_cached"] == 0
+    assert told["old"]["p50_s"] > 0
+    assert releases.management.default(MODEL).version == "1.1"
+
+
+def test_the_canary_stops_a_version_that_disagrees_and_is_slow(releases, run, wav):
+    run("register", "audio-2.1.mar", "--clip", str(wav))
+    told = run("canary", MODEL, "2.1", str(wav), "--repeats", "4", "--promote", status=3)
+    assert (told["agreement"], told["passed"]) == (0.0, False)
+    assert len(told["disagreements"]) == 4
+    one, two = (told["disagreements"][0][arm]["p_fake"] for arm in ("old", "new"))
+    assert one + two == pytest.approx(1.0, abs=2e-6)
+    assert any("verdicts differ" in sentence for sentence in told["exceeded"])
+    assert told["new"]["p50_s"] > 0.3
+    assert releases.management.default(MODEL).version == "1.0"
+    assert run("canary", MODEL, "2.1", str(wav), "--max-disagreement", "1", "--max-slowdown", "1000")["passed"]
+
+
+def test_a_live_canary_splits_the_requests_and_compares(releases, versions_server, sound):
+    releases.management.register("audio-2.1.mar")
+    canary = CanaryClient(versions_server.http_client(retry=ONCE), MODEL, "2.1", share=0.5)
+    files = [sound + number.to_bytes(4, "big") for number in range(12)]
+    replies = [canary.predict(MODEL, data) for data in files]
+    canary.close()
+    assert [reply.body["sha256"] for reply in replies] == [hashlib.sha256(data).hexdigest() for data in files]
+    answered = Counter(reply.body["model"]["version"] for reply in replies)
+    assert answered == {"1.0": canary.n_old, "2.1": canary.n_new}
+    assert canary.n_old > 0
+    comparison = canary.comparison()
+    assert (len(comparison.pairs), comparison.agreement) == (canary.n_new, 0.0)
