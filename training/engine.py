@@ -2,36 +2,38 @@
 
     history = fit(net, task, config, Path("model.pt"))
 
-It writes, after every epoch: `model.last.pt` (everything that resuming needs),
-`model.pt` when the epoch is the best so far by validation AUC, and
-`model.history.json` with its picture, `model.history.png`. A run that was killed and resumed gives the history it
-would have given without that: the order and augmentation of clips follow from
-(seed, epoch, position) and the random state of dropout is stored.
+It writes, after every epoch: `model.last.pt` (everything that resuming needs), `model.pt` when the epoch is the best so
+far by validation AUC, `model.history.json` with its picture `model.history.png`, and what TensorBoard reads. A run that
+was killed and resumed gives the history it would have given without that: the order and augmentation of clips follow
+from (seed, epoch, position), and the random state of dropout is stored. Under torchrun the processes divide each batch
+and the validation clips among them (`training.distributed`).
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import random
 import time
-from collections.abc import Iterable, Sequence, Sized
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from training.history_plot import plot_history
+from training import checkpoint, distributed
+from training.checkpoint import RunState
+from training.history import History
 from training.metrics import summarize
+from training.schedule import best_epoch, cosine_rate, is_better, is_over, plateau_rate
 
-_SHOWN = {"train loss": "train_loss", "val loss": "val_loss", "val AUC": "val_auc", "val EER": "val_eer"}
+N_STEPS_SHOWN = 20  # the loss on the bar is the mean of so many; looking at it makes a GPU wait
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,17 @@ class TrainConfig:
         lr: peak learning rate of what starts from pretrained weights, or of everything.
         head_lr_factor: the other parameters learn this many times as fast.
         weight_decay: AdamW's; matrices and kernels alone decay.
-        warmup_share: share of all steps in which the rate rises linearly; a half cosine down follows.
+        warmup_share: share of all steps in which the rate rises linearly.
+        schedule: what follows: a half cosine down to zero, or the peak rate until a plateau of validation AUC.
+        plateau_patience: epochs without a better one after which the rate falls, with schedule plateau.
+        plateau_factor: by which it then falls.
+        patience: epochs without a better one that end the run early; 0: never.
+        ema_decay: of the running mean of the weights, which is then validated and kept, such as 0.999; 0: none.
         label_smoothing: share of each label given to the other class.
         clip_norm: ceiling of the gradient's norm.
+        precision: of the forward pass; auto is bf16 or, on older ones, fp16 with a scaled loss on GPUs, fp32 on CPUs.
         seed: of everything random.
         device: a torch device.
-        mixed_precision: fp16 autocast and loss scaling; on CUDA alone.
     """
 
     epochs: int = 20
@@ -56,19 +63,41 @@ class TrainConfig:
     head_lr_factor: float = 1.0
     weight_decay: float = 1e-2
     warmup_share: float = 0.1
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    plateau_patience: int = 3
+    plateau_factor: float = 0.3
+    patience: int = 0
+    ema_decay: float = 0.0
     label_smoothing: float = 0.05
     clip_norm: float = 1.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: int = 0
     device: str = "cpu"
-    mixed_precision: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "lr", "head_lr_factor", "clip_norm"):
+        for name in ("epochs", "lr", "head_lr_factor", "clip_norm", "plateau_patience", "plateau_factor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("warmup_share", "label_smoothing"):
+        for name in ("warmup_share", "label_smoothing", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie in 0 <= x < 1")
+        for name in ("patience", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        for name, allowed in {"schedule": ("cosine", "plateau"), "precision": ("auto", "fp32", "bf16", "fp16")}.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
+        if self.precision == "fp16" and torch.device(self.device).type == "cpu":
+            raise ValueError("precision is fp16 on a CPU, which is slower than fp32 there; allowed: auto, fp32, bf16")
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What the forward pass computes in; None for fp32 throughout."""
+        if self.precision == "auto":
+            if torch.device(self.device).type != "cuda":
+                return None
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
 
 @dataclass(frozen=True)
@@ -108,8 +137,8 @@ class Task(Protocol):
     def batches(self, epoch: int) -> Batches:
         """The training batches of one epoch, which follow from the epoch and the task's seed alone."""
 
-    def validate(self, net: nn.Module) -> Scores:
-        """Scores of the validation clips as serving would score them."""
+    def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
+        """Scores of the validation clips, or of a part of them, as serving would score them."""
 
     def set_training(self, net: nn.Module) -> None:
         """Put the network in training mode."""
@@ -120,20 +149,28 @@ def batch_loader(examples: Dataset, batches: Sequence[Sequence], n_workers: int,
 
     Args:
         examples: gives (inputs, label) for each entry of a batch.
-        batches: of one epoch.
+        batches: of one epoch, over all processes; this one loads its part of each.
         n_workers: processes that make examples; 0 makes them in this one.
         device: where the network is; for CUDA the batches lie in pinned memory.
     """
     return DataLoader(
         examples,
-        batch_sampler=batches,
+        batch_sampler=distributed.divide_batches(batches),
         num_workers=n_workers,
         prefetch_factor=4 if n_workers else None,
         pin_memory=device.startswith("cuda"),
     )
 
 
-def fit(net: nn.Module, task: Task, config: TrainConfig, save_path: Path, *, resume: bool = False) -> list[dict]:
+def fit(
+    net: nn.Module,
+    task: Task,
+    config: TrainConfig,
+    save_path: Path,
+    *,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> list[dict]:
     """Train, keep the best epoch by validation AUC at `save_path`, and return the history.
 
     Args:
@@ -142,44 +179,42 @@ def fit(net: nn.Module, task: Task, config: TrainConfig, save_path: Path, *, res
         config: of the loop.
         save_path: the best checkpoint, which `model_defs.weights.load_weights` reads.
         resume: go on from `<save_path stem>.last.pt` if it is there.
+        tensorboard: write event files to `<save_path stem>.tensorboard/`, too.
 
     Returns:
         One record an epoch, as in the history file.
 
     Raises:
-        ValueError: the run to be resumed was another one (network, spec or config differ).
+        RunError: the run to be resumed was another one (network, spec or config differ).
         FloatingPointError: the loss is no longer finite.
     """
-    last_path, history_path = save_path.with_suffix(".last.pt"), save_path.with_suffix(".history.json")
+    last_path = save_path.with_suffix(".last.pt")
     save_path.parent.mkdir(parents=True, exist_ok=True)
-    seed_everything(config.seed)
+    seed_everything(config.seed + distributed.rank())
     device = torch.device(config.device)
     net.to(device)
-    optimizer = _optimizer(net, config)
-    scaler = torch.amp.GradScaler(device.type, enabled=_mixed(config))
-    history: list[dict] = []
+    state = RunState(net, _optimizer(net, config), _scaler(config), _average(net, config), [])
     if resume and last_path.is_file():
-        history = _restore(last_path, net, optimizer, scaler, task, config)
-        tqdm.write(f"resuming after epoch {len(history)} of {config.epochs}")
-    for epoch in range(len(history), config.epochs):
-        started = time.perf_counter()
-        task.set_training(net)
-        train_loss = _train_epoch(net, task, config, optimizer, scaler, epoch)
-        net.eval()
-        scores = task.validate(net)
-        figures = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
-        record = {"epoch": epoch + 1, "train_loss": train_loss, "val_loss": scores.loss}
-        record |= {f"val_{name}": estimate.value for name, estimate in figures.items()}
-        is_best = record["val_auc"] > max((past["val_auc"] for past in history), default=-math.inf)
-        history.append(record | {"seconds": round(time.perf_counter() - started, 1)})
-        tqdm.write(_line(history[-1], config.epochs, is_best))
-        checkpoint = {**task.record, "epoch": epoch + 1, "val": record, "state": net.state_dict()}
-        if is_best:
-            _save(checkpoint, save_path)
-        _save(checkpoint | _running_state(optimizer, scaler, history, config), last_path)
-        history_path.write_text(json.dumps(history, indent=1) + "\n")
-        plot_history(history, history_path.with_suffix(".png"))
-    return history
+        checkpoint.restore(last_path, state, task.record, config)
+        tqdm.write(f"resuming after epoch {len(state.history)} of {config.epochs}")
+    trained = distributed.wrap(net, device)
+    with History(save_path, config.epochs, state.history, tensorboard) as shown:
+        for epoch in range(len(state.history), config.epochs):
+            if is_over(state.history, config.patience):
+                tqdm.write(f"no better epoch in {config.patience}: the run ends early")
+                break
+            started = time.perf_counter()
+            task.set_training(net)
+            train_loss = _train_epoch(trained, state, task, config, epoch)
+            record = {"epoch": epoch + 1, "train_loss": train_loss} | _validate(state, task)
+            is_best = is_better(record, best_epoch(state.history))
+            state.history.append(record | {"seconds": round(time.perf_counter() - started, 1)})
+            saved = {**task.record, "epoch": epoch + 1, "val": record}
+            if is_best and distributed.is_main():
+                checkpoint.write({**saved, "state": state.kept.state_dict()}, save_path)
+            checkpoint.save(state, saved, config, last_path)
+            shown.update(is_best)
+    return state.history
 
 
 def seed_everything(seed: int) -> None:
@@ -189,37 +224,80 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _train_epoch(net, task: Task, config: TrainConfig, optimizer, scaler, epoch: int) -> float:
-    device = torch.device(config.device)
+def _train_epoch(trained: nn.Module, state: RunState, task: Task, config: TrainConfig, epoch: int) -> float:
+    """One pass; `trained` is the network, wrapped where there are several processes."""
+    device, dtype = torch.device(config.device), config.autocast_dtype
     batches = task.batches(epoch)
-    losses = []
-    bar = tqdm(batches, desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", leave=False)
-    for step, (inputs, labels) in enumerate(bar):
-        rate = _rate((epoch + step / len(batches)) / config.epochs, config.warmup_share)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * group["lr_factor"] * rate
-        inputs, labels = inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        with torch.autocast(device.type, torch.float16, enabled=_mixed(config)):
-            logits, _ = net(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
-        scaler.step(optimizer)
-        scaler.update()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"the loss became {losses[-1]} in epoch {epoch + 1}; try a lower --lr")
-        bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
-    return float(np.mean(losses))
+    losses: list[Tensor] = []
+    title = f"epoch {epoch + 1}/{config.epochs}"
+    bar = tqdm(batches, title, unit="batch", leave=False, disable=not distributed.is_main())
+    for step, (inputs, labels) in enumerate(_on_device(bar, device)):
+        _set_rate(state, config, (epoch + step / len(batches)) / config.epochs)
+        with torch.autocast(device.type, dtype or torch.float32, enabled=dtype is not None):
+            logits, _ = trained(inputs)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing, reduction="sum")
+        # Over all processes: [sum of the losses, number of examples]. Gradients are averaged over processes, so a
+        # process's loss is weighted for the step to be that of the whole batch, however unevenly it was divided.
+        sums = distributed.total(torch.stack([loss.detach(), loss.new_tensor(float(len(labels)))]))
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scaler.scale(loss * distributed.world_size() / sums[1]).backward()
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.net.parameters(), config.clip_norm)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        if state.average is not None:
+            state.average.update_parameters(state.net)
+        losses.append(sums[0] / sums[1])
+        if len(losses) % N_STEPS_SHOWN == 0 or len(losses) == len(batches):
+            recent = _mean(losses[-N_STEPS_SHOWN:])
+            if not math.isfinite(recent):
+                raise FloatingPointError(f"the loss became {recent} in epoch {epoch + 1}; try a lower --lr")
+            bar.set_postfix(loss=f"{recent:.3f}")
+    return _mean(losses)
 
 
-def _rate(progress: float, warmup_share: float) -> float:
-    """Share of the peak learning rate at `progress` (0 to 1) of the run: linear rise, half cosine down."""
-    if progress < warmup_share:
-        return (progress + 1e-3) / (warmup_share + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup_share) / (1 - warmup_share)))
+def _on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches where the network is. On a GPU the next one is copied while the network works on this one."""
+    if device.type != "cuda":
+        for inputs, labels in batches:
+            yield inputs.to(device), labels.to(device)
+        return
+    copies, ready = torch.cuda.Stream(device), None
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            following = tuple(tensor.to(device, non_blocking=True) for tensor in batch)
+        if ready is not None:
+            yield ready
+        torch.cuda.current_stream(device).wait_stream(copies)
+        for tensor in following:
+            tensor.record_stream(torch.cuda.current_stream(device))  # not to be reused while the network reads it
+        ready = following
+    if ready is not None:
+        yield ready
+
+
+def _validate(state: RunState, task: Task) -> dict[str, float]:
+    """Loss and figures of the kept network on all validation clips, whichever process scored them."""
+    state.kept.eval()
+    parts = distributed.gather(task.validate(state.kept, distributed.my_part()))
+    scores = Scores(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        tuple(group for part in parts for group in part.groups),
+        tuple(source for part in parts for source in part.sources),
+    )
+    figures = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
+    return {"val_loss": scores.loss} | {f"val_{name}": estimate.value for name, estimate in figures.items()}
+
+
+def _set_rate(state: RunState, config: TrainConfig, progress: float) -> None:
+    if config.schedule == "cosine":
+        rate = cosine_rate(progress, config.warmup_share)
+    else:
+        patience, factor = config.plateau_patience, config.plateau_factor
+        rate = plateau_rate(progress, config.warmup_share, state.history, patience, factor)
+    for group in state.optimizer.param_groups:
+        group["lr"] = config.lr * group["lr_factor"] * rate
 
 
 def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -236,41 +314,22 @@ def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     )
 
 
-def _mixed(config: TrainConfig) -> bool:
-    return config.mixed_precision and torch.device(config.device).type == "cuda"
+def _scaler(config: TrainConfig) -> torch.amp.GradScaler:
+    """Scales the loss where gradients would vanish in fp16; bf16 has the range of fp32."""
+    return torch.amp.GradScaler(torch.device(config.device).type, enabled=config.autocast_dtype is torch.float16)
 
 
-def _running_state(optimizer, scaler, history: list[dict], config: TrainConfig) -> dict[str, Any]:
-    return {
-        "optimizer": optimizer.state_dict(),
-        "scaler": scaler.state_dict(),
-        "history": history,
-        "config": asdict(config),
-        "random_state": torch.get_rng_state(),
-        "cuda_random_states": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
+def _average(net: nn.Module, config: TrainConfig) -> AveragedModel | None:
+    """The running mean of the weights; its decay rises with the steps, lest the random start stays in it for long."""
+    if not config.ema_decay:
+        return None
+
+    def update(average: Tensor, current: Tensor, n_averaged: Tensor | int) -> Tensor:
+        decay = min(config.ema_decay, (1 + float(n_averaged)) / (10 + float(n_averaged)))
+        return average + (current - average) * (1 - decay)
+
+    return AveragedModel(net, avg_fn=update, use_buffers=True)
 
 
-def _restore(path: Path, net, optimizer, scaler, task: Task, config: TrainConfig) -> list[dict]:
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    for name, value in {**task.record, "config": asdict(config)}.items():
-        if checkpoint[name] != value:
-            raise ValueError(f"{path} is of another run: its {name} is {checkpoint[name]}, not {value}")
-    net.load_state_dict(checkpoint["state"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    scaler.load_state_dict(checkpoint["scaler"])
-    torch.set_rng_state(checkpoint["random_state"])
-    if checkpoint["cuda_random_states"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(checkpoint["cuda_random_states"])
-    return checkpoint["history"]
-
-
-def _save(checkpoint: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    torch.save(checkpoint, partial)
-    partial.replace(path)  # a kill in the middle leaves the checkpoint before it whole
-
-
-def _line(record: dict, epochs: int, is_best: bool) -> str:
-    figures = ", ".join(f"{name} {record[key]:.3f}" for name, key in _SHOWN.items())
-    return f"epoch {record['epoch']}/{epochs}: {figures}, {record['seconds']:.0f} s{' (best)' if is_best else ''}"
+def _mean(losses: Sequence[Tensor]) -> float:
+    return float(torch.stack(list(losses)).double().mean())

@@ -21,7 +21,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -33,9 +33,10 @@ from model_defs.faces import FaceDetector, create_detector
 from model_defs.limits import Limits
 from model_defs.media import AudioSegment, Frame, Media
 from model_defs.registry import NETWORKS
-from model_defs.spec import AudioSpec, InputSpec, VideoSpec, spec_to_dict
+from model_defs.spec import AudioSpec, InputSpec, spec_to_dict
 from model_defs.video_input import video_sample
 from training.datasets import SPLIT_ORIGINS, Clip, DatasetError, LeakError, describe, load_dataset
+from training.options import preset_spec
 from training.sources import FORMATS
 
 DEFAULT_CACHE = Path("build/prepared")
@@ -284,23 +285,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("dataset", type=Path, help="folder in one of the formats below")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--modality", choices=("video", "audio"), help="prepare for its standard network")
+    kind.add_argument("--config", metavar="PRESET", help="prepare for what this preset of config/training trains")
     kind.add_argument("--network", choices=NETWORKS, metavar="NAME", help=f"prepare for this network: {networks}")
     parser.add_argument("--format", choices=("auto", *FORMATS), default="auto", help="default: %(default)s")
     parser.add_argument("--splits", choices=SPLIT_ORIGINS, default="published", help="default: %(default)s")
-    parser.add_argument("--size-px", type=int, help="side of the face crops; default: the network's own")
-    parser.add_argument("--face-margin", type=float, help="of the face crops; default: the network's own")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="default: %(default)s")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads; default: %(default)s")
     arguments = parser.parse_args(argv)
-    spec = NETWORKS[arguments.network or arguments.modality].spec
-    changes = {name: getattr(arguments, name) for name in ("size_px", "face_margin")}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if changes and not isinstance(spec, VideoSpec):
-        parser.error("--size-px and --face-margin are of video")
     try:
+        if arguments.config:
+            spec = preset_spec(arguments.config)
+        else:
+            spec = NETWORKS[arguments.network or arguments.modality].spec
         clips = load_dataset(arguments.dataset, layout=arguments.format, splits=arguments.splits)
-        prepared = prepare(clips, replace(spec, **changes), arguments.cache, n_workers=arguments.workers)
-    except DatasetError as error:
+        prepared = prepare(clips, spec, arguments.cache, n_workers=arguments.workers)
+    except ValueError as error:  # of the data set or the preset
         raise SystemExit(f"{parser.prog}: {error}") from None
     size_mib = sum(item.array_path.stat().st_size for item in prepared) / 2**20
     print(f"{len(prepared)} of {len(clips)} clips are prepared, {size_mib:.0f} MiB in {prepared[0].array_path.parent}")

@@ -3,8 +3,8 @@
     python -m training.pretrain_frames --dataset clips/ --extra-dataset faces/ --epochs 20
 
 A batch of as many people as frames teaches a backbone more than one of few clips,
-and pictures count as much as clips. With `--network video_frames` the checkpoint is a whole network, ready to
-publish; with another go on with `training.train_video --init-backbone`.
+and pictures count as much as clips. With `--network video_frames` the checkpoint is a whole network, and the run ends
+as one of `training.train_video` does; with another go on with `training.train_video --init-backbone`.
 """
 
 from __future__ import annotations
@@ -12,40 +12,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from model_defs.registry import NETWORKS, build_network
 from model_defs.video_net import FrameScoreNet
-from training.arguments import prepared_splits, resolve_device, training_parser
-from training.engine import TrainConfig, fit, seed_everything
-from training.train_video import add_video_arguments, backbone_weights, video_spec, video_training
+from training.config import FramesModel, input_spec, video_parser
+from training.options import OptionsParser
+from training.run import Prepared, command, train
+from training.train_video import backbone_weights, video_training
 from training.video_task import VideoTask
 
 EPILOG = """The last epoch is at <save path>.last.pt, the best by validation AUC at --save-path."""
+DEFAULTS = {"epochs": 20, "lr": 3e-4, "head_lr_factor": 3.0, "batch_size": 32, "train_frames": 1}
+
+
+def options() -> OptionsParser:
+    """The options of this script."""
+    return video_parser("pretrain_frames", FramesModel, DEFAULTS, description=__doc__.split("\n\n")[0], epilog=EPILOG)
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Pre-train as the arguments say; returns the path of the best checkpoint."""
-    networks = [name for name, network in NETWORKS.items() if network.modality == "video"]
-    parser = training_parser("pretrain_frames", __doc__.split("\n\n")[0], EPILOG, networks)
-    add_video_arguments(parser)
-    parser.add_argument("--epochs", type=int, default=20, help="passes over the data")
-    parser.add_argument("--batch-size", type=int, default=32, help="frames in one step")
-    parser.add_argument("--lr", type=float, default=3e-4, help="peak rate of the backbone")
-    parser.set_defaults(train_frames=1, freeze_backbone=False)
-    arguments = parser.parse_args(argv)
-    spec, device = video_spec(arguments), resolve_device(arguments.device)
-    train, val = prepared_splits(arguments, spec)
-    seed_everything(arguments.seed)
-    net = build_network(arguments.network, backbone_weights(arguments), arguments.allow_random)
-    is_whole = isinstance(net, FrameScoreNet)
-    net = net if is_whole else FrameScoreNet(net.backbone)
-    task = VideoTask(arguments.network, spec, train, val, video_training(arguments, spec, device))
-    if not is_whole:
-        task.record["stage"] = "frames"
-    rates = {"lr": arguments.lr, "head_lr_factor": 3.0}
-    config = TrainConfig(epochs=arguments.epochs, **rates, seed=arguments.seed, device=device)
-    fit(net, task, config, arguments.save_path, resume=arguments.resume)
-    return arguments.save_path
+    settings = options().settings(argv)
+    spec = input_spec(settings)
+    is_whole = NETWORKS[settings["network"]].create is FrameScoreNet
+
+    def make_task(train_clips: Prepared, val_clips: Prepared, device: str) -> tuple[nn.Module, VideoTask]:
+        net = build_network(settings["network"], backbone_weights(settings), settings["allow_random"])
+        training = video_training(settings, spec, device)
+        task = VideoTask(settings["network"], spec, train_clips, val_clips, training)
+        if not is_whole:
+            net = FrameScoreNet(net.backbone)
+            task.record["stage"] = "frames"
+        return net, task
+
+    return train(settings, spec, make_task, is_whole=is_whole)
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

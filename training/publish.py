@@ -25,7 +25,8 @@ from tqdm import tqdm
 from model_defs.calibration import Calibration
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
 from model_defs.weights import load_weights, save_weights
-from training.datasets import DatasetError, load_dataset, select
+from training.config import saved_data
+from training.datasets import Clip, DatasetError, load_dataset, select
 from training.engine import Scores
 from training.evaluation import clip_inputs, score_clips
 from training.export import export_variants
@@ -39,12 +40,17 @@ N_CALIBRATION_CLIPS = 40  # for int8 ranges: some hundred frames
 N_MEASURED_INPUTS = 24  # real clips that variants are compared on
 DIGITS = 4  # of a figure in the record
 
+
+class NoBetterThanChanceError(ValueError):
+    """The scores do not rise with the label on the validation clips: there is nothing to calibrate or publish."""
+
+
 Figures = dict[str, dict[str, dict[str, Estimate]]]  # split -> variant -> name -> estimate
 
 
 def publish(
     checkpoint: Path,
-    dataset: Path,
+    dataset: Path | Sequence[Clip],
     output: Path,
     *,
     cache_dir: Path = DEFAULT_CACHE,
@@ -53,18 +59,27 @@ def publish(
 ) -> Figures:
     """Write the four files into `output` and return the figures of each split and variant.
 
+    Args:
+        checkpoint: of the best epoch.
+        dataset: the folder that it was trained on, or its clips, divided as they were then.
+        output: folder of the weights.
+        cache_dir: of prepared clips.
+        with_test: measure the test split, too.
+        n_workers: threads that decode.
+
     Raises:
         DatasetError: the cache is stale, or a split that is needed is empty.
-        ValueError: the network is no better than chance on the validation clips.
+        NoBetterThanChanceError: so it is on the validation clips.
     """
     net, record = load_weights(checkpoint)
     spec = spec_from_dict(record["spec"])
     splits = ("train", "val", "test") if with_test else ("train", "val")
-    prepared = prepare(select(load_dataset(dataset), *splits), spec, cache_dir, n_workers=n_workers)
+    listed = load_dataset(dataset) if isinstance(dataset, Path) else dataset
+    prepared = prepare(select(listed, *splits), spec, cache_dir, n_workers=n_workers)
     clips = {split: [item for item in prepared if item.clip.split == split] for split in splits}
     for split in splits:
         if not clips[split]:
-            raise DatasetError(f"{dataset} has no usable clip in its {split} split")
+            raise DatasetError(f"the data set has no usable clip in its {split} split")
     verify_fresh(clips["val"], spec)
 
     output.mkdir(parents=True, exist_ok=True)
@@ -89,7 +104,7 @@ def _write(
     variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, folder)}
     calibration = fit_calibration(score_clips(net, clips["val"], spec))
     figures = _figures(variants, clips, spec, calibration)
-    meta |= {"calibration": calibration.to_dict(), "metrics": _plain(figures)}
+    meta |= {"calibration": calibration.to_dict(), "metrics": plain_figures(figures)}
     save_weights(weights_path, net, meta)
 
     inputs = torch.cat([part[:1] for part in _inputs(clips["val"], spec, N_MEASURED_INPUTS)])
@@ -107,13 +122,15 @@ def fit_calibration(scores: Scores) -> Calibration:
     weights make p_fake independent of how many fakes the validation split holds.
 
     Raises:
-        ValueError: the margin does not rise with the label.
+        NoBetterThanChanceError: the margin does not rise with the label.
     """
     margin = (scores.logits[:, 1] - scores.logits[:, 0])[:, None]
     fitted = LogisticRegression(C=10.0, class_weight="balanced").fit(margin, scores.labels)
     slope, bias = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     if slope <= 0:
-        raise ValueError("the network is no better than chance on the validation clips; there is nothing to publish")
+        raise NoBetterThanChanceError(
+            "the network is no better than chance on the validation clips; there is nothing to publish"
+        )
     return Calibration(temperature=round(1 / slope, DIGITS), bias=round(bias, DIGITS))
 
 
@@ -145,7 +162,8 @@ def _figures(
     return dict(sorted(figures.items(), reverse=True))
 
 
-def _plain(figures: Figures) -> dict:
+def plain_figures(figures: Figures) -> dict:
+    """The figures as JSON values."""
     return {
         split: {
             variant: {
@@ -178,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     figures = publish(
         arguments.checkpoint,
-        arguments.dataset,
+        saved_data(arguments.checkpoint).load(arguments.dataset),
         arguments.output,
         cache_dir=arguments.cache,
         with_test=arguments.with_test,

@@ -6,65 +6,51 @@ python -m training.train_audio --dataset clips/ --epochs 30 --batch-size 16 --lr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from model_defs.registry import NETWORKS, build_network
+from torch import nn
+
+from model_defs.registry import build_network
 from model_defs.weights import load_weights
-from training.arguments import prepared_splits, report, resolve_device, training_parser
 from training.audio_task import AudioTask, AudioTraining
-from training.engine import TrainConfig, fit, seed_everything
+from training.config import audio_parser, input_spec
+from training.options import OptionsParser
+from training.run import Prepared, command, train
 
 EPILOG = """examples:
   the classic form:
     %(prog)s --dataset clips/ --save-path runs/audio/model.pt --epochs 30 --batch-size 16 --lr 0.001 --device cuda
-  a coarser step over time, which scores quicker:
-    %(prog)s --dataset clips/ --hop-length 512
+  a preset, and what it sets otherwise; whatever a preset can say the command line can, and the other way round:
+    %(prog)s --config audio_light --dataset clips/ --epochs 10
+    %(prog)s --config audio --show-config
+  on two GPUs of one machine:
+    torchrun --nproc-per-node 2 -m training.train_audio --config audio --dataset clips/
   after an interruption, the same command with --resume.
 
-The best epoch by validation AUC is kept at --save-path, the last one beside it as .last.pt,
-the figures of each epoch as .history.json and .history.png. Publish the result with `python -m training.publish`.
+What a run leaves beside --save-path, which is the best epoch by validation AUC: .last.pt (to resume), .config.yaml
+(the settings), .history.json and .history.png, .tensorboard/, and in .exported/ the TorchScript artifacts, the
+evaluation and the model card.
 """
+DEFAULTS = {"epochs": 30, "lr": 1e-3, "batch_size": 32}
+
+
+def options() -> OptionsParser:
+    """The options of this script."""
+    return audio_parser("train_audio", DEFAULTS, description=__doc__.split("\n\n")[0], epilog=EPILOG)
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Train as the arguments say; returns the path of the best checkpoint."""
-    networks = [name for name, network in NETWORKS.items() if network.modality == "audio"]
-    parser = training_parser("train_audio", __doc__.split("\n\n")[0], EPILOG, networks)
-    parser.add_argument("--epochs", type=int, default=30, help="passes over the data")
-    parser.add_argument("--batch-size", type=int, default=32, help="windows in one step")
-    parser.add_argument("--lr", type=float, default=1e-3, help="peak rate")
-    parser.add_argument(
-        "--hop-length", type=int, help="samples from one feature frame to the next; default: the network's own"
-    )
-    parser.add_argument("--mixup", type=float, default=0.5, metavar="SHARE", help="of the batches that are blended")
-    parser.add_argument(
-        "--augmented-copies", type=int, default=0, metavar="N", help="augment each clip N times in all; 0: every time"
-    )
-    parser.add_argument("--train-share", type=float, default=1.0, help="of a window's frames shown in training")
-    parser.add_argument("--init", type=Path, help="start from this checkpoint of the same network")
-    arguments = parser.parse_args(argv)
-    spec = NETWORKS[arguments.network].spec
-    spec = replace(spec, hop_length=arguments.hop_length or spec.hop_length)
-    device = resolve_device(arguments.device)
-    train, val = prepared_splits(arguments, spec)
-    seed_everything(arguments.seed)
-    net = load_weights(arguments.init)[0] if arguments.init else build_network(arguments.network)
-    training = AudioTraining(
-        batch_size=arguments.batch_size,
-        n_workers=arguments.workers,
-        seed=arguments.seed,
-        device=device,
-        mixup_share=arguments.mixup,
-        n_copies=arguments.augmented_copies,
-        train_share=arguments.train_share,
-    )
-    config = TrainConfig(epochs=arguments.epochs, lr=arguments.lr, seed=arguments.seed, device=device)
-    task = AudioTask(arguments.network, spec, train, val, training)
-    fit(net, task, config, arguments.save_path, resume=arguments.resume)
-    report(arguments.save_path, val, device)
-    return arguments.save_path
+    settings = options().settings(argv)
+    spec = input_spec(settings)
+
+    def make_task(train_clips: Prepared, val_clips: Prepared, device: str) -> tuple[nn.Module, AudioTask]:
+        net = load_weights(settings["init"])[0] if settings["init"] else build_network(settings["network"])
+        training = settings.make(AudioTraining, device=device)
+        return net, AudioTask(settings["network"], spec, train_clips, val_clips, training)
+
+    return train(settings, spec, make_task)
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

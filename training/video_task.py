@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from model_defs.spec import LABELS, VideoSpec, spec_to_dict
 from model_defs.video_input import video_tensor
+from training import distributed
 from training.augment import augment_crops, self_blend
 from training.draws import Draw, batch_draws, draw_epoch
 from training.engine import Scores, batch_loader
@@ -80,14 +81,15 @@ class VideoTask:
         batches = batch_draws(draws, lengths, self.training.batch_size * self.training.n_frames)
         return batch_loader(self._examples, batches, self.training.n_workers, self.training.device)
 
-    def validate(self, net: nn.Module) -> Scores:
-        return score_clips(net, self.val, self.spec, self.training.device, show_progress=True)
+    def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
+        shown = distributed.is_main()
+        return score_clips(net, self.val[part], self.spec, self.training.device, show_progress=shown)
 
     def set_training(self, net: nn.Module) -> None:
         net.train()
         if self.training.freeze_batch_norm:
             for module in net.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, (nn.BatchNorm2d, nn.SyncBatchNorm)):
                     module.eval()
 
 

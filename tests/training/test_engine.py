@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 from model_defs.registry import NETWORKS
 from model_defs.spec import LABELS, spec_to_dict
+from training import engine
 from training.engine import Scores, TrainConfig, fit
 
 CONFIG = TrainConfig(epochs=4, lr=0.05, warmup_share=0.1)
@@ -43,11 +45,11 @@ class TinyTask:
             raise KeyboardInterrupt
         return [self.clips(16, [epoch, step]) for step in range(5)]
 
-    def validate(self, net: nn.Module) -> Scores:
-        x, labels = self.clips(50, 99)
+    def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
+        x, labels = (values[part] for values in self.clips(50, 99))
         with torch.no_grad():
             logits = net(x)[0].double().numpy()
-        return Scores(logits, labels.numpy(), tuple(map(str, range(50))))
+        return Scores(logits, labels.numpy(), tuple(map(str, range(50)))[part])
 
     def set_training(self, net: nn.Module) -> None:
         net.train()
@@ -86,6 +88,64 @@ def test_resumed_run_gives_the_same_history_and_weights(tmp_path):
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
+def test_average_of_the_weights_is_what_is_kept(tmp_path):
+    net = make_net()
+    fit(net, TinyTask(), replace(CONFIG, ema_decay=0.9, epochs=1), tmp_path / "model.pt")
+    last = torch.load(tmp_path / "model.last.pt", weights_only=True)
+    assert torch.equal(last["raw_state"]["layers.0.weight"], net.layers[0].weight)
+    assert not torch.equal(last["raw_state"]["layers.0.weight"], last["state"]["layers.0.weight"])
+
+
+def test_average_by_hand():
+    net = nn.Linear(1, 1, bias=False)
+    average = engine._average(net, replace(CONFIG, ema_decay=0.4))
+    expected = 0.0
+    for n, weight in enumerate((2.0, 4.0, 6.0, 8.0)):
+        nn.init.constant_(net.weight, weight)
+        average.update_parameters(net)
+        decay = [0.0, 2 / 11, 3 / 12, 4 / 13][n]
+        expected = decay * expected + (1 - decay) * weight
+    assert average.module.weight.item() == pytest.approx(expected)
+
+
+def test_run_without_progress_ends_early_and_stays_so(tmp_path, capsys):
+    task = TinyTask()
+    scores = task.validate(make_net())
+    task.validate = lambda net, part: scores
+    config = replace(CONFIG, epochs=9, patience=2)
+    history = fit(make_net(), task, config, tmp_path / "model.pt")
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert "ends early" in capsys.readouterr().out
+    assert fit(make_net(), task, config, tmp_path / "model.pt", resume=True) == history
+
+
+def test_plateau_schedule_learns_too(tmp_path):
+    history = fit(make_net(), TinyTask(), replace(CONFIG, schedule="plateau"), tmp_path / "model.pt")
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_half_precision_learns_too(tmp_path):
+    history = fit(make_net(), TinyTask(), replace(CONFIG, precision="bf16"), tmp_path / "model.pt")
+    assert history[-1]["val_auc"] > 0.9
+    assert replace(CONFIG, precision="auto").autocast_dtype is None  # on a CPU
+
+
+def test_history_for_tensorboard_says_what_the_json_says(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    history = fit(make_net(), TinyTask(), replace(CONFIG, epochs=2), tmp_path / "model.pt", tensorboard=True)
+    events = accumulator.EventAccumulator(str(tmp_path / "model.tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("val/auc")] == [1, 2]
+    written = [event.value for event in events.Scalars("train/loss")]
+    assert written == pytest.approx([record["train_loss"] for record in history])
+
+
+def test_missing_tensorboard_is_told_and_no_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    fit(make_net(), TinyTask(), replace(CONFIG, epochs=1), tmp_path / "model.pt", tensorboard=True)
+    assert "pip install tensorboard" in capsys.readouterr().out
+
+
 def test_another_run_is_not_resumed(tmp_path):
     fit(make_net(), TinyTask(), replace(CONFIG, epochs=1), tmp_path / "model.pt")
     with pytest.raises(ValueError, match="of another run"):
@@ -106,7 +166,9 @@ def test_diverged_loss_is_an_error(tmp_path):
         fit(net, TinyTask(), CONFIG, tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"lr": -1.0}, {"label_smoothing": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"lr": -1.0}, {"label_smoothing": 1.0}, {"schedule": "step"}, {"precision": "fp16"}]
+)
 def test_config_is_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TrainConfig(**wrong)

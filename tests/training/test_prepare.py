@@ -93,7 +93,7 @@ def test_content_is_hashed_again_only_when_the_file_changed(audio_dataset, tmp_p
 
 
 def test_command_prepares_a_folder_and_sums_up(audio_dataset, tmp_path, capsys):
-    module.main([str(audio_dataset), "--network", "audio_light", "--cache", str(tmp_path), "--workers", "1"])
+    module.main([str(audio_dataset), "--config", "audio_light", "--cache", str(tmp_path), "--workers", "1"])
     told = capsys.readouterr().out
     assert "12 of 12 clips are prepared" in told
     assert "val        2 real      2 fake      4 groups" in told

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from model_defs.artifact import load_artifact
 from model_defs.spec import spec_from_dict
 from model_defs.weights import load_weights
-from training.datasets import DatasetError
+from training.datasets import DatasetError, load_dataset, select
+from training.evaluation import score_clips
+from training.prepare import prepare
+from training.run import export
 from training.train_audio import main
 
 from .conftest import write_dataset
@@ -20,24 +25,54 @@ def run(dataset, tmp_path, *more: str):
     return main([*common, "--dataset", str(dataset), "--cache", str(tmp_path / "cache"), *more])
 
 
-def test_script_learns_eight_clips(audio_dataset, tmp_path, capsys):
-    path = tmp_path / "model.pt"
-    kept = run(
-        audio_dataset, tmp_path, "--save_path", str(path), "--epochs", "12", "--batch_size", "4", "--lr", "0.003"
-    )
-    assert kept == path
-    net, record = load_weights(path)
-    assert spec_from_dict(record["spec"]).hop_length == 1024
+@pytest.fixture(scope="module")
+def trained(audio_dataset, tmp_path_factory) -> Path:
+    """The checkpoint of a run that ended as runs do, with its exported folder beside it."""
+    folder = tmp_path_factory.mktemp("trained")
+    options = ("--network", "audio", "--epochs", "8", "--batch_size", "4", "--lr", "0.003")
+    return run(audio_dataset, folder, "--save_path", str(folder / "model.pt"), *options)
+
+
+def test_script_learns_eight_clips(trained, audio_dataset):
+    net, record = load_weights(trained)
+    spec = spec_from_dict(record["spec"])
+    assert spec.hop_length == 1024
     assert not net.training
-    history = json.loads((tmp_path / "model.history.json").read_text())
+    history = json.loads(trained.with_suffix(".history.json").read_text())
     assert history[-1]["train_loss"] < history[0]["train_loss"]
-    assert history[-1]["train_loss"] < 0.5
-    assert "auc" in capsys.readouterr().out
+    train = select(load_dataset(audio_dataset), "train")
+    scores = score_clips(net, prepare(train, spec, trained.parent / "cache", show_progress=False), spec)
+    assert len(scores.labels) == 8
+    assert ((scores.p_fake >= 0.5) == scores.labels).all()
+
+
+def test_run_ends_with_what_serving_needs(trained):
+    exported = trained.with_suffix(".exported")
+    _, record = load_weights(trained)
+    evaluation = json.loads((exported / "evaluation.json").read_text())
+    assert evaluation["figures"]["val"]["fp32"]["auc"]["value"] == record["val"]["val_auc"]
+    assert (exported / "MODEL_CARD.md").read_text().startswith("# Model card: audio")
+    spec = spec_from_dict(record["spec"])
+    for variant in ("fp32", "int8"):
+        artifact = load_artifact(exported / "artifact", "cpu", variant)
+        assert artifact.spec == spec
+        assert artifact.forward(torch.zeros(1, spec.n_steps, spec.n_features))[0].shape == (1, 2)
+
+
+def test_network_at_chance_is_not_exported(trained, audio_dataset, tmp_path, capsys):
+    backwards = torch.load(trained, weights_only=True)
+    for name in ("classifier.6.weight", "classifier.6.bias"):
+        backwards["state"][name] *= -1
+    path = tmp_path / "backwards.pt"
+    torch.save(backwards, path)
+    assert export(path, load_dataset(audio_dataset), trained.parent / "cache", n_workers=1) is None
+    assert "no better than chance" in capsys.readouterr().out
+    assert not path.with_suffix(".exported").joinpath("artifact").exists()
 
 
 def test_finished_run_resumes_to_nothing(audio_dataset, tmp_path):
     path = tmp_path / "model.pt"
-    arguments = ("--save-path", str(path), "--epochs", "1", "--batch-size", "4")
+    arguments = ("--save-path", str(path), "--epochs", "1", "--batch-size", "4", "--no-export")
     run(audio_dataset, tmp_path, *arguments)
     before = torch.load(tmp_path / "model.last.pt", weights_only=True)
     run(audio_dataset, tmp_path, *arguments, "--resume")
@@ -51,7 +86,7 @@ def test_bands_are_trained_from_augmented_copies_and_parts_of_windows(audio_data
     main(
         [
             *("--network", "audio_bands", "--workers", "0", "--device", "cpu", "--dataset", str(audio_dataset)),
-            *("--cache", str(tmp_path / "cache"), "--save-path", str(path), *options),
+            *("--cache", str(tmp_path / "cache"), "--save-path", str(path), "--no-export", *options),
         ]
     )
     net, record = load_weights(path)

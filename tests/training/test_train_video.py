@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import json
+from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from model_defs.registry import NETWORKS
+from model_defs.artifact import load_artifact
+from model_defs.registry import NETWORKS, build_network
+from model_defs.spec import spec_from_dict, spec_to_dict
 from model_defs.weights import load_weights
+from training.datasets import load_dataset, select
+from training.evaluation import score_clips
+from training.prepare import prepare
 from training.pretrain_frames import main as pretrain_frames
 from training.train_video import main as train_video
 from training.video_task import VideoTask, VideoTraining
 
 from .conftest import write_dataset
+
+
+def encode_frames(frames: np.ndarray) -> bytes:
+    """Frames (T, H, W, 3) uint8 as a clip, nearly without loss."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for frame in frames:
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        output.mux(stream.encode(None))
+    return file.getvalue()
 
 
 def make_picture(index: int, label: int) -> bytes:
@@ -34,12 +54,68 @@ def test_script_trains_on_clips_and_pictures(video_dataset, tmp_path):
             *("--network", "video_light", "--backbone-weights", "none", "--train-px", "64", "--train-frames", "2"),
             *("--dataset", str(video_dataset), "--extra-dataset", str(pictures), "--cache", str(tmp_path / "cache")),
             *("--save-path", str(path), "--epochs", "2", "--batch-size", "2", "--workers", "0", "--device", "cpu"),
+            "--no-export",
         ]
     )
     net, record = load_weights(path)
     assert record["network"] == "video_light"
     assert len(json.loads(path.with_suffix(".history.json").read_text())) == 2
     assert net(torch.zeros(1, 3, 3, 64, 64))[0].shape == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def striped_dataset(tmp_path_factory) -> Path:
+    """Clips of four frames: real ones are noise, fake ones stripes."""
+
+    def make_clip(index: int, label: int) -> bytes:
+        rng = np.random.default_rng(index)
+        noise = rng.integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
+        stripes = np.broadcast_to(np.arange(64)[:, None, None] // 8 % 2 * 200, (4, 64, 64, 3)) + noise // 8
+        return encode_frames(stripes.astype(np.uint8) if label else noise)
+
+    return write_dataset(tmp_path_factory.mktemp("striped"), ".mp4", make_clip)
+
+
+def write_settled_network(path: Path) -> Path:
+    """A checkpoint as a pretrained one is to a run: its batch norms know what comes through them."""
+    torch.manual_seed(0)
+    net = build_network("video_light").train()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of what is seen
+    with torch.no_grad():
+        for _ in range(4):
+            net(torch.randn(8, 2, 3, 1, 1) + torch.randn(8, 2, 3, 32, 32))
+    spec = spec_to_dict(NETWORKS["video_light"].spec)
+    torch.save({"network": "video_light", "spec": spec, "state": net.state_dict()}, path)
+    return path
+
+
+def test_script_learns_eight_clips_and_exports_what_it_learned(striped_dataset, tmp_path):
+    path, start = tmp_path / "model.pt", write_settled_network(tmp_path / "start.pt")
+    train_video(
+        [
+            *("--network", "video_light", "--init", str(start), "--freeze-batch-norm"),
+            *("--dataset", str(striped_dataset)),
+            *("--size-px", "32", "--n-frames", "2", "--train-frames", "2", "--face-detector", "haar"),
+            *("--epochs", "6", "--batch-size", "4", "--lr", "0.0003"),
+            *("--save-path", str(path), "--cache", str(tmp_path / "cache"), "--workers", "0", "--device", "cpu"),
+        ]
+    )
+    net, record = load_weights(path)
+    spec = spec_from_dict(record["spec"])
+    history = json.loads(path.with_suffix(".history.json").read_text())
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    train = select(load_dataset(striped_dataset), "train")
+    scores = score_clips(net, prepare(train, spec, tmp_path / "cache", show_progress=False), spec)
+    assert len(scores.labels) == 8
+    assert ((scores.p_fake >= 0.5) == scores.labels).all()
+    exported = path.with_suffix(".exported")
+    assert {file.name for file in exported.iterdir()} == {
+        *("model.safetensors", "quantization.safetensors", "measured.json", "MODEL_CARD.md", "evaluation.json"),
+        "artifact",
+    }
+    assert load_artifact(exported / "artifact", "cpu", "int8").spec == spec
 
 
 @pytest.mark.parametrize("freeze", [True, False])
@@ -58,7 +134,7 @@ def test_pretrained_backbone_is_taken_over_and_may_be_frozen(video_dataset, tmp_
         [*common, "--backbone-weights", "none", "--batch-size", "4", "--save-path", str(tmp_path / "frames.pt")]
     )
     start = ["--init-backbone", str(frames), "--freeze-backbone", "--train-frames", "2"]
-    clips = train_video([*common, *start, "--save-path", str(tmp_path / "clips.pt")])
+    clips = train_video([*common, *start, "--no-export", "--save-path", str(tmp_path / "clips.pt")])
     before = torch.load(frames, weights_only=True)["state"]
     after = torch.load(clips, weights_only=True)["state"]
     backbone = [name for name in before if name.startswith("backbone.")]
