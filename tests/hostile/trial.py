@@ -21,6 +21,7 @@ from model_defs.limits import Limits
 from model_defs.media import Media
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
+READY_S = 120.0  # for loading the models
 HANG_S = 60.0  # a file that takes so long beyond its decode budget hangs
 
 
@@ -79,7 +80,7 @@ def _judge(artifacts: Path, limits: Limits) -> Callable[[bytes], str]:
     from model_defs.options import DetectOptions
 
     paths = {modality: artifacts / modality for modality in ("video", "audio")}
-    engine = load_engine(paths, device="cpu", limits=limits, cache_items=0)
+    engine = load_engine(paths, device="cpu", limits=limits, cache=None)
     engine.warm_up()
 
     def judge(data: bytes) -> str:
@@ -95,6 +96,12 @@ def _in_child(files: Sequence[bytes], begin: int, depth: str, limits: Limits) ->
     child = context.Process(target=_run, args=(files, begin, depth, limits, theirs))
     child.start()
     theirs.close()
+    try:
+        is_ready = ours.poll(READY_S) and ours.recv() == "ready"
+    except EOFError:
+        is_ready = False
+    if not is_ready:
+        raise RuntimeError("the process that tries the files did not start; its error is above")
     current, started_s = begin, time.perf_counter()
     try:
         while current < len(files):
@@ -117,6 +124,7 @@ def _in_child(files: Sequence[bytes], begin: int, depth: str, limits: Limits) ->
 def _run(files: Sequence[bytes], begin: int, depth: str, limits: Limits, pipe: Connection) -> None:
     faulthandler.enable()
     act = _judge(PROJECT_DIR / "build" / "artifacts", limits) if depth == "verdict" else None
+    pipe.send("ready")
     for index in range(begin, len(files)):
         before_kib, started_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
         try:
