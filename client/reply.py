@@ -21,6 +21,7 @@ from client.errors import (
 
 UNAVAILABLE_STATUSES = (429, 502, 503)
 TIMED_OUT_STATUSES = (408, 504)
+NO_WORKER = "has no worker to serve inference request"  # TorchServe says so of a full queue, too
 TORCHSERVE_KEY_ERROR = "InvalidKeyException"
 
 
@@ -52,6 +53,8 @@ def http_reply(response: requests.Response) -> Reply:
     text = ours.get("message") or body.get("message") or response.text[:200] or response.reason
     if status == 401:
         raise ClientUnknown(f"{response.url}: {text}")
+    if status == 503 and NO_WORKER in text:
+        text = f"the queue of the model is full, or it has no worker (TorchServe says: {text})"
     if status in UNAVAILABLE_STATUSES:
         kind = RateLimited if status == 429 else ServerUnavailable
         raise kind(f"{response.url}: {status} {text}", _retry_after_s(response.headers.get("Retry-After")))

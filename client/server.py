@@ -8,6 +8,7 @@ There are two kinds:
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -23,7 +24,8 @@ from typing import Any
 import psutil
 import requests
 
-from client.errors import KeyRefused
+from client.drain import hear_every_worker
+from client.errors import ClientError, KeyRefused
 from client.inference import GrpcClient, HttpClient
 from client.keys import KEY_FILE, Keys, NoKeys
 from client.management import Management
@@ -32,7 +34,10 @@ from client.settings import PROJECT_DIR, free_ports, project_environment, read_p
 
 PORT_KEYS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
 STARTUP_TIMEOUT_S = 180.0
+DRAIN_MARK = "deepdetect.draining"  # in the temp directory; its workers turn away what comes once it is there
 LOG_TAIL_LINES = 25
+
+logger = logging.getLogger(__name__)
 
 
 class ServerError(RuntimeError):
@@ -205,6 +210,7 @@ class TorchServe:
         if self._answers():
             raise ServerError(f"another server already answers at {self.management}; stop that one first")
         Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
+        self._drain_mark.unlink(missing_ok=True)
         self.log_dir.mkdir(parents=True, exist_ok=True)
         with (self.log_dir / "console.log").open("w") as console:
             models = ["--models", *self.archives.values()] if self.models else []
@@ -212,19 +218,41 @@ class TorchServe:
         if done.returncode or not self.process:
             raise ServerError(f"torchserve --start failed:\n{self.log_tail()}")
 
-    def stop(self) -> bool:
-        """Stops it and waits until it is gone; False when it was not running."""
+    def stop(self, drain_timeout_s: float = 30.0) -> bool:
+        """Lets it finish what it has, stops it and waits until it is gone; False when it was not running.
+
+        Args:
+            drain_timeout_s: how long requests may take to finish; 0 stops at once, and TorchServe then drops them.
+        """
         process = self.process
         if process is not None:
+            if drain_timeout_s > 0:
+                self._drain(drain_timeout_s)
             tree = [process, *process.children(recursive=True)]
             self._torchserve("--stop", "--foreground", capture_output=True)
             _, left = psutil.wait_procs(tree, timeout=10)
             for straggler in left:
                 straggler.kill()
             (self.directory / KEY_FILE.name).unlink(missing_ok=True)  # a killed server leaves it
+            self._drain_mark.unlink(missing_ok=True)
         for path in self.owned:
             shutil.rmtree(path, ignore_errors=True)
         return process is not None
+
+    def _drain(self, timeout_s: float) -> None:
+        """Returns when all that came before is answered, and what has come since was turned away with a 503."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._hear_all(deadline)  # a describe request stands in the queue behind what is there now
+            self._drain_mark.touch()
+            self._hear_all(deadline)
+        except ClientError as error:
+            logger.warning("stopping with requests in flight: %s", error)
+
+    def _hear_all(self, deadline: float) -> None:
+        for model in self.management_api.models():
+            for served in self.management_api.versions(model):
+                hear_every_worker(self.management_api, model, served.version, deadline)
 
     def describe(self, model: str, version: str | None = None) -> dict[str, Any] | None:
         """What the management API says of a model, its archive's manifest included; None if it is not there."""
@@ -284,6 +312,10 @@ class TorchServe:
             if path.stat().st_size >= size_bytes:  # else it was rotated
                 log.seek(size_bytes)
             return [line.rstrip() for line in log if f"-{model}_{version}-" in line]
+
+    @property
+    def _drain_mark(self) -> Path:
+        return self._pid_file.with_name(DRAIN_MARK)
 
     @property
     def _pid_file(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 RETIRE_AFTER_S = 0.5  # time to send the last answers
 RETIRED = 70  # exit status; EX_SOFTWARE of sysexits.h
+
+# A file of this name in the temp directory says that the server is about to stop: what comes now is turned away.
+DRAIN_MARK = "deepdetect.draining"
 
 
 class DetectionHandler:
@@ -116,6 +120,9 @@ class DetectionHandler:
 
     def _detect(self, entries: Sequence[Item | DetectionError]) -> list[Outcome]:
         """An outcome for each entry; those refused on the way in keep their refusal."""
+        if Path(tempfile.gettempdir(), DRAIN_MARK).exists():
+            turned_away = DetectionError(ErrorCode.DRAINING, "the server is about to stop; send the file again")
+            return [turned_away if isinstance(entry, Item) else entry for entry in entries]
         items = [entry for entry in entries if isinstance(entry, Item)]
         try:
             judged = iter(self.engine.detect_batch(items))

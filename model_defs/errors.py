@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_PACKETS = "too_many_packets"
     TOO_MANY_FRAMES = "too_many_frames"
     DECODE_TIMEOUT = "decode_timeout"
+    DRAINING = "draining"
     INTERNAL = "internal"
 
     @property
@@ -60,6 +61,7 @@ _STATUS = {
     ErrorCode.TOO_MANY_PACKETS: 422,
     ErrorCode.TOO_MANY_FRAMES: 422,
     ErrorCode.DECODE_TIMEOUT: 422,
+    ErrorCode.DRAINING: 503,
     ErrorCode.INTERNAL: 500,
 }
 

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from ts.context import Context, RequestProcessor
 
-from handlers.base import DetectionHandler
+from client import server
+from handlers.base import DRAIN_MARK, DetectionHandler
 from handlers.reporter import Reporter
 from model_defs.errors import DetectionError, ErrorCode
 
@@ -111,3 +112,14 @@ def test_a_fault_in_the_metrics_costs_no_answer(handler, caplog):
 def test_a_describe_request_gets_the_archives_manifest_and_the_worker(handler):
     (text,) = handler.handle([{}], context({"describe": "True"}))
     assert json.loads(text) == {"digest": "abc", "worker": {"pid": os.getpid(), "variants": {"audio": "int8"}}}
+
+
+def test_a_server_that_is_about_to_stop_turns_away_what_comes(handler, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert DRAIN_MARK == server.DRAIN_MARK
+    assert handle(handler, b"a") == [(200, {"text": "a"})]
+    (tmp_path / DRAIN_MARK).touch()
+    assert [(status, body["error"]["code"]) for status, body in handle(handler, b"a", b"")] == [
+        (503, "draining"),
+        (400, "empty_body"),
+    ]
