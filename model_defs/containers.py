@@ -34,6 +34,7 @@ CONTAINERS = {
 VIDEO_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})
 AUDIO_CODECS = frozenset({"aac", "mp3", "opus", "vorbis", "flac", "alac"})  # and every "pcm_..."
 MIN_AUDIO_RATE_HZ = 4_000
+MOST_STREAMS = 1_000  # libav stops reading headers at so many, and says no more than that memory is short
 
 # libav would decode a frame or more of every track to learn what it holds: 14 ms of a 720p clip's 15. Headers tell it
 # as well, except of these: MPEG-4 in mp4 (its size), raw AAC (its rate), FLAC in Ogg (its channels).
@@ -93,13 +94,13 @@ def open_container(reader: Reader, limits: Limits) -> av.container.InputContaine
 
     Raises:
         DetectionError: `unknown_container`, `undecodable_media` for a damaged file of a known container,
-            `too_many_tracks`, `too_large` for headers without end, `decode_timeout`.
+            `too_many_tracks`, `too_large` for headers without end or that want much memory, `decode_timeout`.
     """
     options = {
         "format_whitelist": ",".join(CONTAINERS),
         "protocol_whitelist": "none",
         "codec_whitelist": _PROBE_DECODERS,
-        "max_streams": str(limits.max_tracks + 1),
+        "max_streams": str(max(MOST_STREAMS, limits.max_tracks + 1)),
     }
     av.logging.set_level(None)  # torchvision switches it on; it is noise here, and slow when it comes from many threads
     reader.begin_headers()
@@ -116,11 +117,11 @@ def open_container(reader: Reader, limits: Limits) -> av.container.InputContaine
         raise
     except av.ExitError as error:  # probing was interrupted
         raise out_of_time(limits.decode_budget_s) from error
-    except MemoryError as error:  # so it answers when it is told to stop at a number of tracks, too
+    except MemoryError as error:  # libav says so of its own ceilings, on one block of memory and on tracks
         raise DetectionError(
-            ErrorCode.TOO_MANY_TRACKS,
-            f"the headers declare more than {limits.max_tracks} tracks (max_tracks), "
-            f"or want more than {limits.max_block_bytes} bytes in one block of memory (max_block_bytes)",
+            ErrorCode.TOO_LARGE,
+            f"the headers want more than {limits.max_block_bytes} bytes in one block of memory (max_block_bytes), "
+            f"or declare many more than the {limits.max_tracks} tracks that are allowed (max_tracks)",
         ) from error
     except Exception as error:  # libav and PyAV report damage through many exception types
         raise _not_opened(reader.head(16)) from error

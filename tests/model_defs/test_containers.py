@@ -15,6 +15,7 @@ from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
 from model_defs.reader import Reader
 from tests.clips import declare_size, time_image, write_clip
+from tests.hostile.binary import mp4, sound_entry, trak
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:///etc/hostname\n#EXT-X-ENDLIST\n"
 NOT_MEDIA = {
@@ -105,6 +106,13 @@ def test_too_many_tracks_are_refused_with_the_limit():
     clip = write_clip(audio_codec="aac", duration_s=0.2)
     with pytest.raises(DetectionError, match="2 tracks; at most 1 "):
         opened(clip, Limits(max_tracks=1))
+
+
+def test_thousands_of_tracks_are_refused_with_the_limit():
+    for n_tracks, code in ((900, ErrorCode.TOO_MANY_TRACKS), (3_000, ErrorCode.TOO_LARGE)):
+        with pytest.raises(DetectionError, match=r"32 .*\(max_tracks\)") as refusal:
+            opened(mp4(*[trak(sound_entry())] * n_tracks))
+        assert refusal.value.code is code
 
 
 def test_sizes(tmp_path: Path):

@@ -42,7 +42,7 @@ REACHED: dict[str, tuple[Callable[[], bytes], Limits, ErrorCode, str]] = {
         ErrorCode.TOO_LARGE,
         "more than 16777216 bytes",
     ),
-    "max_block_bytes": (lambda: fragment(80_000_000), Limits(), ErrorCode.TOO_MANY_TRACKS, "more than 134217728 bytes"),
+    "max_block_bytes": (lambda: fragment(80_000_000), Limits(), ErrorCode.TOO_LARGE, "more than 134217728 bytes"),
     "max_duration_s": (
         lambda: mp4(trak(sound_entry(), stts=((8, 10**9),), duration=2**31)),
         Limits(),
