@@ -113,7 +113,7 @@ def _short(error: ClientError) -> str:
     for status, meaning in (
         ("about to stop", "503 draining"),
         ("507", "507 worker died"),
-        ("500", "500 worker failed"),
+        ("500: Worker died", "500 worker died"),
         ("queue of the model is full", "503 queue full"),
         ("refused", "connection refused"),
         ("reset", "connection reset"),
