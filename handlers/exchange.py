@@ -11,6 +11,7 @@ from handlers.contract import Outcome, Request, header
 from model_defs.engine import Item
 
 PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what a proxy's own request id looks like
+REQUEST_START = re.compile(r"t=(\d{10}\.\d{3})")  # nginx's "t=$msec", the form that other servers read as well
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Exchange:
         sizes_bytes: of each file; 0 where the request was refused before there was one.
         outcomes: an answer or a refusal for each file.
         caller_request_id: the header `X-Request-Id` that came with the request, if it can stand in a log as it is.
+        sent_s: when a proxy passed the request on, in seconds since 1970, by its header `X-Request-Start`.
     """
 
     request_id: str
@@ -31,11 +33,14 @@ class Exchange:
     sizes_bytes: Sequence[int]
     outcomes: Sequence[Outcome]
     caller_request_id: str = ""
+    sent_s: float | None = None
 
     @classmethod
     def of(cls, context: Any, index: int, request: Request, outcomes: Sequence[Outcome]) -> Exchange:
         """The exchange of request `index` of a batch, whose status is set on TorchServe's `context`."""
-        caller_request_id = header(context.get_all_request_header(index), "x-request-id") or ""
+        headers = context.get_all_request_header(index)
+        caller_request_id = header(headers, "x-request-id") or ""
+        sent = REQUEST_START.fullmatch(header(headers, "x-request-start") or "")
         return cls(
             request_id=context.get_request_id(index) or "",
             transport="grpc" if is_grpc(context, index) else "http",
@@ -43,6 +48,7 @@ class Exchange:
             sizes_bytes=[len(entry.data) if isinstance(entry, Item) else 0 for entry in request.entries],
             outcomes=outcomes,
             caller_request_id=caller_request_id if PLAIN_WORD.fullmatch(caller_request_id) else "",
+            sent_s=float(sent[1]) if sent else None,
         )
 
 

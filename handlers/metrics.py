@@ -24,6 +24,7 @@ from handlers.exchange import Exchange
 from model_defs.errors import DetectionError, ErrorCode
 
 HEARTBEAT_S = 15.0
+MAX_QUEUE_S = 3_600.0  # beyond that the proxy's clock is not ours
 STAGES = ("decode", "faces", "features", "forward", "fuse", "explain")
 CACHE_TIERS = ("results", "samples")
 CACHE_OUTCOMES = ("hit", "samples", "miss")
@@ -76,9 +77,12 @@ class Metrics:
             duration_s: from its arrival at the handler to the last answer; every request of a batch takes as long.
         """
         sums: Counter[tuple[str, ...]] = Counter()
+        arrived_s = time.time() - duration_s
         self._observe("deepdetect_batch_size", len(exchanges))
         for exchange in exchanges:
             self._observe("deepdetect_handler_seconds", duration_s)
+            if exchange.sent_s is not None and abs(arrived_s - exchange.sent_s) < MAX_QUEUE_S:
+                self._observe("deepdetect_queue_seconds", max(0.0, arrived_s - exchange.sent_s))
             sums["deepdetect_requests_total", exchange.transport, str(exchange.status)] += 1
             sums["deepdetect_received_bytes_total",] += sum(exchange.sizes_bytes)
             for outcome in exchange.outcomes:

@@ -209,14 +209,15 @@ def ask(prometheus: str, expr: str) -> list[dict]:
     return response.json()["data"]["result"]
 
 
-def test_a_real_prometheus_answers_every_panel_and_evaluates_every_rule(prometheus, http, clip):
+def test_a_real_prometheus_answers_every_panel_and_evaluates_every_rule(prometheus, server, http, clip):
     # There was no yesterday, and TorchServe shows a count of 5xx from the first one on.
     may_be_silent = {"Share of Fake: {{model_name}} yesterday", "Turned away by the server: {{instance}}"}
+    behind_a_proxy = {"X-Request-Start": f"t={time.time():.3f}", **server.keys.headers("inference")}
     deadline = time.monotonic() + 60
     for round_ in itertools.count():
         http.predict("ensemble", clip(**OWN_CLIP), options={"threshold": round_ / 100})
         http.predict("ensemble", clip(**OWN_CLIP))
-        http.predict("ensemble", b"no clip")
+        requests.put(f"{server.inference}/predictions/ensemble", b"no clip", headers=behind_a_proxy, timeout=60)
         time.sleep(1)
         silent = set(silent_panels(prometheus)) if answers(prometheus) else {"all of them"}
         if silent <= may_be_silent or time.monotonic() > deadline:
@@ -277,15 +278,23 @@ def test_a_request_is_found_in_the_logs_by_the_id_that_its_answer_carried(server
     assert reply.request_id in Path(server.environment["LOG_LOCATION"], "model_log.log").read_text(errors="replace")
 
 
-def test_a_request_of_two_files_has_two_lines(server, sound):
+def test_a_request_of_two_files_from_a_proxy_has_two_lines_and_a_time_in_the_queue(server, sound):
     body = {"instances": [{"b64": base64.b64encode(sound).decode()}, {"b64": "?"}]}
     url = f"{server.inference}/v1/models/audio:predict"
-    headers = {"X-Request-Id": "from-the-proxy-7", **server.keys.headers("inference")}
+    headers = {
+        "X-Request-Id": "from-the-proxy-7",
+        "X-Request-Start": f"t={time.time() - 2:.3f}",
+        **server.keys.headers("inference"),
+    }
+    watch = Watch(server, "audio")
     response = requests.post(url, json=body, headers=headers, timeout=60)
     first, second = logged(server, response.headers["x-request-id"], 2)
     assert (first["file"], first["files"], first["file_type"]) == (0, 2, "audio")
     assert (second["file"], second["files"], second["code"]) == (1, 2, "bad_request")
     assert {first["caller_request_id"], second["caller_request_id"]} == {"from-the-proxy-7"}
+    by = watch.moved(lambda by: by("deepdetect_queue_seconds_count") >= 1)
+    assert by("deepdetect_queue_seconds_count") == 1
+    assert 2 <= by("deepdetect_queue_seconds_sum") < 30
 
 
 def test_the_page_explains_every_field_of_the_log(server, http, sound):

@@ -47,3 +47,15 @@ def test_grpc_is_told_by_its_want_of_headers():
 def test_a_callers_own_id_is_kept_if_it_is_a_plain_word(sent, kept):
     exchange = Exchange.of(context({"X-Request-ID": sent}), 0, Request([REFUSAL]), [REFUSAL])
     assert exchange.caller_request_id == kept
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("t=1795515915.123", 1795515915.123),
+        *((bad, None) for bad in ("1795515915123", "t=nan", "t=1e9", "t=1795515915.1\n")),
+    ],
+)
+def test_when_a_proxy_passed_it_on_is_read_in_the_form_of_nginx_alone(sent, kept):
+    exchange = Exchange.of(context({"X-Request-Start": sent}), 0, Request([REFUSAL]), [REFUSAL])
+    assert exchange.sent_s == kept

@@ -106,6 +106,16 @@ def test_counters_are_summed_over_the_batch_and_durations_are_not(metrics, emitt
     assert lines["deepdetect_requests_total", "http", "422"] == [1]
 
 
+@pytest.mark.parametrize(("ago_s", "queued_s"), [(3.0, 2.5), (0.4, 0.0), (1e6, None), (-1e6, None)])
+def test_time_in_the_queue_ends_where_the_handler_begins_and_a_wrong_clock_is_left_out(
+    metrics, emitted, ago_s, queued_s
+):
+    sent = Exchange("id", "http", 200, [1], [answer()], sent_s=time.time() - ago_s)
+    metrics.record([sent], 0.5)
+    expected = None if queued_s is None else [pytest.approx(queued_s, abs=0.2)]
+    assert emitted().get(("deepdetect_queue_seconds",)) == expected
+
+
 def test_a_hit_is_a_verdict_for_which_nothing_was_decoded_or_scored(metrics, emitted):
     metrics.record([exchange(answer(cache="hit", decode=0.1))], 0.001)
     lines = emitted()
