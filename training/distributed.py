@@ -107,6 +107,13 @@ def wrap(net: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(net, device_ids=[device] if device.type == "cuda" else None)
 
 
+def share_buffers(net: nn.Module) -> None:
+    """Give all processes the first one's buffers: batch statistics that were not shared while training (on CPUs)."""
+    if world_size() > 1:
+        for buffer in net.buffers():
+            distributed.broadcast(buffer, src=0)
+
+
 @contextmanager
 def main_first() -> Iterator[None]:
     """Let the first process run the block before the others do: they find what it has left on the disk."""

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training import checkpoint, distributed
-from training.checkpoint import RunState
+from training.checkpoint import RunError, RunState
 from training.history import History
 from training.metrics import summarize
 from training.schedule import best_epoch, cosine_rate, is_better, is_over, plateau_rate
@@ -185,7 +185,7 @@ def fit(
         One record an epoch, as in the history file.
 
     Raises:
-        RunError: the run to be resumed was another one (network, spec or config differ).
+        RunError: the run to be resumed was another one (network, spec or config differ), or there is no whole batch.
         FloatingPointError: the loss is no longer finite.
     """
     last_path = save_path.with_suffix(".last.pt")
@@ -228,6 +228,8 @@ def _train_epoch(trained: nn.Module, state: RunState, task: Task, config: TrainC
     """One pass; `trained` is the network, wrapped where there are several processes."""
     device, dtype = torch.device(config.device), config.autocast_dtype
     batches = task.batches(epoch)
+    if not len(batches):
+        raise RunError("there are too few clips for one batch; label more, or divide the work among fewer processes")
     losses: list[Tensor] = []
     title = f"epoch {epoch + 1}/{config.epochs}"
     bar = tqdm(batches, title, unit="batch", leave=False, disable=not distributed.is_main())
@@ -279,6 +281,7 @@ def _on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -
 def _validate(state: RunState, task: Task) -> dict[str, float]:
     """Loss and figures of the kept network on all validation clips, whichever process scored them."""
     state.kept.eval()
+    distributed.share_buffers(state.kept)
     parts = distributed.gather(task.validate(state.kept, distributed.my_part()))
     scores = Scores(
         np.concatenate([part.logits for part in parts]),

@@ -49,7 +49,9 @@ class History:
         figures = ", ".join(f"{name} {record[key]:.3f}" for name, key in _SHOWN.items())
         best = " (best)" if is_best else ""
         tqdm.write(f"epoch {record['epoch']}/{self.epochs}: {figures}, {record['seconds']:.0f} s{best}")
-        self.path.write_text(json.dumps(self.records, indent=1) + "\n", encoding="utf-8")
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.records, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self.path)
         plot_history(self.records, self.path.with_suffix(".png"))
         if self._writer is not None:
             for name, value in record.items():

@@ -96,6 +96,8 @@ def prepared_splits(
     shown = distributed.is_main()
     prepared = prepare(wanted, spec, data.cache, n_workers=max(1, n_workers), show_progress=shown)
     train, val = ([item for item in prepared if item.clip.split == split] for split in ("train", "val"))
+    for split, items in {"train": train, "val": val}.items():
+        require_both_classes([item.clip for item in items], f"what could be decoded of the {split} split")
     tqdm.write(f"{len(train)} clips to train on, {len(val)} of other groups to validate on")
     return train, val
 

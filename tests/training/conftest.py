@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.clips import tone, write_audio, write_clip
+from training.metrics import summarize
 
 LABELS = ("real", "fake")
 
@@ -32,6 +34,14 @@ def write_dataset(folder: Path, suffix: str, make_clip, n_train: int = 8, n_val:
         rows.append({"file": path.relative_to(folder), "label": label, "split": split, "group": f"person {index}"})
     write_manifest(folder, rows)
     return folder
+
+
+@pytest.fixture(scope="module")
+def few_resamples() -> Iterator[None]:
+    """Intervals from 20 resamples instead of 1,000, for runs whose intervals nobody reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(summarize.__kwdefaults__, "n_resamples", 20)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,63 +10,68 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from model_defs.registry import build_network
 from tests.conftest import PROJECT_DIR
-from training import distributed
+from training import distributed, train_audio
 
-# The script itself, with a network that draws no random numbers: dropout would differ from process to process.
+# Runs the script in the place of one process; see `train_without_dropout`.
 PROGRAM = """
 import sys
-from torch import nn
-from training import train_audio
-build = train_audio.build_network
-def build_without_dropout(*arguments):
-    net = build(*arguments)
-    for module in net.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        if isinstance(module, nn.GRU):
-            module.dropout = 0.0
-    return net
-train_audio.build_network = build_without_dropout
-train_audio.main(sys.argv[1:])
+from tests.training.test_distributed import train_without_dropout
+train_without_dropout(sys.argv[1:])
 """
 
 
-def train(dataset: Path, folder: Path, *launcher: str) -> list[dict]:
-    program = folder / "program.py"
-    program.write_text(PROGRAM)
-    arguments = [
+def train_without_dropout(arguments: list[str]) -> None:
+    """The script, with a network that draws no random numbers: they would differ from process to process."""
+
+    def build(*sizes) -> nn.Module:
+        net = build_network(*sizes)
+        for module in net.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if isinstance(module, nn.GRU):
+                module.dropout = 0.0
+        return net
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_audio, "build_network", build)
+        train_audio.main(arguments)
+
+
+def options(dataset: Path, folder: Path) -> list[str]:
+    return [
         *("--network", "audio", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--no-export"),
         *("--dataset", str(dataset), "--cache", str(folder / "cache"), "--save-path", str(folder / "model.pt")),
         *("--epochs", "2", "--batch-size", "4", "--mixup", "0", "--no-tensorboard"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT_DIR)}
+
+
+@pytest.mark.timeout(240)
+def test_two_processes_learn_what_one_learns(audio_dataset, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    train_without_dropout(options(audio_dataset, one))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
     done = subprocess.run(
-        [sys.executable, *launcher, str(program), *arguments],
-        env=environment,
-        cwd=folder,
+        [*launcher, str(program), *options(audio_dataset, two)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT_DIR)},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("epoch 1/2:") == 1  # only one of the processes speaks
-    return json.loads((folder / "model.history.json").read_text())
-
-
-@pytest.mark.timeout(240)
-def test_two_processes_learn_what_one_learns(audio_dataset, tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    two = train(audio_dataset, tmp_path / "two", *launcher)
-    one = train(audio_dataset, tmp_path / "one")
-    assert len(one) == len(two) == 2
-    for ours, theirs in zip(one, two, strict=True):
+    histories = [json.loads((folder / "model.history.json").read_text()) for folder in (one, two)]
+    assert [len(history) for history in histories] == [2, 2]
+    for ours, theirs in zip(*histories, strict=True):
         for name in ours.keys() - {"seconds"}:
             assert theirs[name] == pytest.approx(ours[name], rel=1e-3, abs=1e-4), name
-    states = [torch.load(tmp_path / name / "model.last.pt", weights_only=True) for name in ("one", "two")]
+    states = [torch.load(folder / "model.last.pt", weights_only=True) for folder in (one, two)]
     for name, tensor in states[0]["state"].items():
         torch.testing.assert_close(states[1]["state"][name], tensor, rtol=1e-3, atol=1e-3, msg=name)
     assert len(states[1]["random_states"]) == 2

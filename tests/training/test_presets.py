@@ -10,6 +10,8 @@ import yaml
 
 from training.options import PRESETS_DIR, preset_names, preset_spec
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 # What makes a run small; everything else is the preset's own.
 SMALL = {"epochs": "1", "workers": "0", "device": "cpu", "batch_size": "4", "warmup_share": "0"}
 SMALL_VIDEO = {"size_px": "32", "train_px": "32", "n_frames": "2", "train_frames": "2", "face_detector": "haar"}

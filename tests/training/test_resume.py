@@ -16,6 +16,8 @@ from tests.conftest import PROJECT_DIR
 from training.checkpoint import RunError
 from training.train_audio import main
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 N_EXAMPLES_BEFORE = 13  # of eight an epoch: the second is under way
 
 # Stops in the middle of the second epoch until it is killed; torch gets as many threads as here, for sums to be equal.

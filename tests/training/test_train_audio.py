@@ -19,6 +19,8 @@ from training.train_audio import main
 
 from .conftest import write_dataset
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 
 def run(dataset, tmp_path, *more: str):
     common = ["--network", "audio_light", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--mixup", "0"]
@@ -26,7 +28,7 @@ def run(dataset, tmp_path, *more: str):
 
 
 @pytest.fixture(scope="module")
-def trained(audio_dataset, tmp_path_factory) -> Path:
+def trained(audio_dataset, few_resamples, tmp_path_factory) -> Path:
     """The checkpoint of a run that ended as runs do, with its exported folder beside it."""
     folder = tmp_path_factory.mktemp("trained")
     options = ("--network", "audio", "--epochs", "8", "--batch_size", "4", "--lr", "0.003")

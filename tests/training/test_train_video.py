@@ -26,6 +26,8 @@ from training.video_task import VideoTask, VideoTraining
 
 from .conftest import write_dataset
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 
 def encode_frames(frames: np.ndarray) -> bytes:
     """Frames (T, H, W, 3) uint8 as a clip, nearly without loss."""
