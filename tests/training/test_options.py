@@ -11,7 +11,7 @@ import yaml
 
 from model_defs.registry import NETWORKS
 from training.audio_task import AudioTraining
-from training.config import AudioModel, DataConfig, FramesModel, RunConfig, VideoModel
+from training.config import AudioModel, DataConfig, FramesModel, RunConfig, VideoModel, saved_data
 from training.engine import TrainConfig
 from training.options import OptionsParser, Section, field_docs, preset_spec
 from training.train_audio import options as audio_options
@@ -130,6 +130,14 @@ def test_help_shows_each_field_with_its_default(capsys):
 )
 def test_every_setting_is_documented(kind):
     assert field_docs(kind).keys() >= {field.name for field in fields(kind)}
+
+
+def test_publishing_divides_the_data_as_the_run_did(tmp_path):
+    checkpoint = tmp_path / "model.pt"
+    assert saved_data(checkpoint) == DataConfig()  # a checkpoint from elsewhere
+    argv = ["--dataset", "x", "--splits", "own", "--val-share", "0.3", "--split-seed", "7"]
+    (tmp_path / "model.config.yaml").write_text(audio_options().settings(argv).to_yaml())
+    assert saved_data(checkpoint) == DataConfig(splits="own", val_share=0.3, split_seed=7)
 
 
 def test_data_set_must_be_named(capsys):

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 
 import pytest
 import yaml
 
 from training.options import PRESETS_DIR, preset_names, preset_spec
+from training.sources import FORMATS
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 # What makes a run small; everything else is the preset's own.
 SMALL = {"epochs": "1", "workers": "0", "device": "cpu", "batch_size": "4", "warmup_share": "0"}
 SMALL_VIDEO = {"size_px": "32", "train_px": "32", "n_frames": "2", "train_frames": "2", "face_detector": "haar"}
+
+
+PAGE = (PRESETS_DIR.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_page_names_every_preset_and_format_and_no_other_option():
+    table = PAGE.split("| preset | script |")[1].split("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]+)\|", table, flags=re.MULTILINE))))
+    assert named == set(preset_names())
+    table = PAGE.split("| `--format` | layout |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE)) == set(FORMATS)
+    scripts = [
+        importlib.import_module(f"training.{name}") for name in ("train_audio", "train_video", "pretrain_frames")
+    ]
+    known = {name.replace("_", "-") for script in scripts for name in script.options().options}
+    torchrun = {"nproc-per-node", "nnodes", "rdzv-backend", "rdzv-endpoint", "logdir"}
+    flags = set(re.findall(r"--([a-z][a-z-]+)", PAGE.replace("_", "-"))) - torchrun
+    assert flags - known <= {"config", "show-config", "help", "no-export"}
 
 
 @pytest.mark.parametrize("name", preset_names())
