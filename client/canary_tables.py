@@ -27,7 +27,7 @@ def _figures(comparison: Comparison) -> Table:
     table = Table("", old, new, f"{new} to {old}", title=f"{len(comparison.pairs)} pairs")
     for label, share in (("latency, median", 0.5), ("latency, 95 %", 0.95)):
         latencies_s = [comparison.latency_s(arm, share) for arm in ("old", "new")]
-        table.add_row(label, *map(_milliseconds, latencies_s), f"{latencies_s[1] / latencies_s[0]:.2f} times")
+        table.add_row(label, *map(_milliseconds, latencies_s), _times(latencies_s[1] / latencies_s[0]))
     table.add_row("called Fake", *(_share_fake(comparison, arm) for arm in ("old", "new")))
     table.add_row("failed", *(str(comparison.n_failed(arm)) for arm in ("old", "new")))
     table.add_row("from a cache", *(str(comparison.n_cached(arm)) for arm in ("old", "new")))
@@ -56,6 +56,10 @@ def _outcome(outcome: Outcome) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return "-" if math.isnan(seconds) else f"{1_000 * seconds:.0f} ms"
+
+
+def _times(ratio: float) -> str:
+    return "-" if math.isnan(ratio) else f"{ratio:.2f} times"
 
 
 def _figure(value: float) -> str:

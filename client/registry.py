@@ -52,15 +52,24 @@ class Registry:
         return self._read().get(model, [])
 
     def set_history(self, model: str, history: Sequence[Release]) -> None:
-        """Replaces the file in one step; a history of one version or none is forgotten."""
+        """Replaces the file in one step; a history of one version or none is forgotten.
+
+        Raises:
+            ClientError: the file cannot be written.
+        """
         releases = self._read() | {model: list(history)}
         kept = {name: [asdict(each) for each in entries] for name, entries in releases.items() if len(entries) > 1}
-        descriptor, partial = tempfile.mkstemp(dir=self.path.parent, prefix=".releases-")
-        with open(descriptor, "w") as file:
-            json.dump(kept, file, indent=2)
-            file.write("\n")
-        os.chmod(partial, 0o644)
-        os.replace(partial, self.path)
+        try:
+            descriptor, partial = tempfile.mkstemp(dir=self.path.parent, prefix=".releases-")
+            with open(descriptor, "w") as file:
+                json.dump(kept, file, indent=2)
+                file.write("\n")
+            os.chmod(partial, 0o644)
+            os.replace(partial, self.path)
+        except OSError as error:
+            raise ClientError(
+                f"{self.path} cannot be written: {error.strerror}; the next restart forgets it"
+            ) from error
 
     def archives(self) -> dict[str, str]:
         """Model -> the archive of its default version, for models that were promoted."""

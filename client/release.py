@@ -60,25 +60,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _list(releases: Releases, args: argparse.Namespace) -> Result:
     management = releases.management
     table = Table("model", "version", "default", "workers", "queue", "variant", "digest", "measured on the test split")
-    records = []
+    records, back = [], {}
     for model in [args.model] if args.model else management.models():
-        previous = releases.previous(model)
-        for served in management.versions(model):
+        versions, previous = management.versions(model), releases.previous(model)
+        if previous:
+            back[model] = previous
+        for served in versions:
             if served.n_ready:  # a worker tells the manifest
                 served = management.describe(model, served.version)
-            record = _record(served) | {"is_previous": served.version == previous}
+            record = _record(served)
             records.append(record)
             table.add_row(
                 model,
                 served.version,
-                "default" if served.is_default else "previous" if record["is_previous"] else "",
+                "default" if served.is_default else "previous" if served.version == previous else "",
                 f"{served.n_ready} of {served.min_workers} READY",
                 str(served.n_pending),
                 "\n".join(f"{part} {variant}" for part, variant in record["variants"].items()),
                 record["digest"][:DIGEST_CHARS],
                 "\n".join(_figures(record["measured"])),
             )
-    return Result(table, {"versions": records})
+        if previous and previous not in [served.version for served in versions]:
+            table.add_row(model, previous, "previous", "removed", "", "", "", "")
+    return Result(table, {"versions": records, "previous": back})
 
 
 def _register(releases: Releases, args: argparse.Namespace) -> Result:

@@ -17,7 +17,7 @@ from typing import Any
 
 from client.archive import Archive, ArchiveError, read_archive
 from client.drain import drain
-from client.errors import ClientError, RequestFailed
+from client.errors import ClientError, RequestFailed, TimedOut
 from client.management import DefaultVersion, ServedVersion
 from client.registry import Registry, Release
 from client.reply import Reply
@@ -117,6 +117,9 @@ class Releases:
         left = self.management.default(model)
         if len(history) < 2:
             raise ReleaseError(f"{model} has nothing to roll back to: {left.version} was not promoted over another")
+        if history[-1].version != left.version:
+            came = f"{history[-1].version} was promoted last, but the default is {left.version}"
+            raise ReleaseError(f"{model} is not where its releases end: {came}; promote the version that you want")
         previous = history[-2]
         if self.management.find(model, previous.version) is None:
             packed = self._stored(previous.archive)
@@ -162,7 +165,7 @@ class Releases:
             self.management.register(packed.path.name)
             if n_workers:
                 self.management.scale(packed.name, packed.version, n_workers)
-        except RequestFailed as error:
+        except (RequestFailed, TimedOut) as error:
             if self.management.find(packed.name, packed.version):
                 self.management.unregister(packed.name, packed.version)
             said = "\n".join(self.server.worker_log_since(size_bytes, packed.name, packed.version)[-LOG_LINES:])

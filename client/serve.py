@@ -60,6 +60,9 @@ def serve(server: TorchServe, clip: Path) -> None:
 
 def start_if_needed(server: TorchServe) -> None:
     """Starts the server, or starts it again when the archives have changed since."""
+    for model, archive in server.archives.items():
+        if archive != f"{model}.mar":
+            console.print(f"{model}: {archive} was promoted, and is served instead of {model}.mar")
     with console.status("waiting for TorchServe"):
         if server.process:
             server.wait_until_ready([])

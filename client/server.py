@@ -311,7 +311,8 @@ class TorchServe:
         with path.open(errors="replace") as log:
             if path.stat().st_size >= size_bytes:  # else it was rotated
                 log.seek(size_bytes)
-            return [line.rstrip() for line in log if f"-{model}_{version}-" in line]
+            lines = [line.rstrip() for line in log if f"-{model}_{version}-" in line]
+        return [line.partition(" MODEL_LOG - ")[2] or line for line in lines]
 
     @property
     def _drain_mark(self) -> Path:

@@ -312,6 +312,8 @@ def test_the_command_line_takes_a_version_all_the_way(releases, run, wav):
     assert (told["version"], told["is_default"], told["variants"]) == ("2.0", False, {"audio": "int8"})
     assert "registered: 1.0 (default), 2.0" in run("promote", MODEL, "7.0", status=1)["error"]
     assert run("promote", MODEL, "2.0", "--remove-old")["previous"] == "1.0"
+    told = run("list")
+    assert ([served["version"] for served in told["versions"]], told["previous"]) == (["2.0"], {MODEL: "1.0"})
     assert run("register", "audio-2.0.mar", "--clip", str(wav))["version"] == "2.0"  # again, and nothing changes
     assert run("roll-back", MODEL, "--clip", str(wav))["default"] == "1.0"
     one, two = run("list", MODEL)["versions"]
