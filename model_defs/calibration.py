@@ -48,5 +48,5 @@ class Calibration:
 
 
 def rounded(values: np.ndarray) -> list[float]:
-    """The values (N,) as an answer shows them."""
-    return [round(float(value), DIGITS) for value in values]
+    """The values (N,) as an answer shows them, without a zero below zero."""
+    return [round(float(value), DIGITS) + 0.0 for value in values]

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--frames", metavar="N", help="frames sampled evenly over the clip")
     detect.add_argument("--interval-s", metavar="S", help="instead: one frame each S seconds")
     detect.add_argument("--threshold", metavar="P", help="p_fake from which the verdict is Fake")
+    detect.add_argument("--uncertain-band", metavar="B", help="mark verdicts whose p_fake is within B of the threshold")
     detect.add_argument("--require-face", action="store_true", help="refuse video in which no face is found")
     detect.add_argument(
         "--explain", type=Path, metavar="DIR", help="write heatmaps and scores over time to DIR as PNG, and print them"
@@ -84,7 +85,7 @@ def _detector(args: argparse.Namespace):
 
 
 def _detect(args: argparse.Namespace) -> int:
-    options = {name: getattr(args, name) for name in ("frames", "interval_s", "threshold")}
+    options = {name: getattr(args, name) for name in ("frames", "interval_s", "threshold", "uncertain_band")}
     options = {name: value for name, value in options.items() if value is not None}
     if args.require_face:
         options["require_face"] = True
@@ -132,7 +133,7 @@ def _print_table(answers: Sequence[dict]) -> None:
             cells = (
                 name,
                 answer["file_type"],
-                answer["prediction"],
+                answer["prediction"] + (" (uncertain)" if answer.get("uncertain") else ""),
                 f"{answer['probabilities']['fake']:.3f}",
                 *(f"{parts[modality]['p_fake']:.3f}" if modality in parts else "-" for modality in ("video", "audio")),
                 f"{answer['processing_time']:.2f}",

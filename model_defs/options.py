@@ -25,6 +25,8 @@ class DetectOptions:
         face_detector: name of a detector in `model_defs.faces.DETECTORS`.
         require_face: refuse with `no_face` rather than score a centre crop.
         threshold: p_fake from which the prediction is Fake, between 0 and 1.
+        uncertain_band: how near p_fake may come to the threshold before the answer says that it is uncertain,
+            above 0 to 0.5; None says nothing.
         weights: modality -> fusion weight >= 0, for the ensemble.
         explain: parts of `EXPLANATION_PARTS` to explain the verdict by; on the wire also `true` for all
             of them and `false` for none.
@@ -36,6 +38,7 @@ class DetectOptions:
     face_detector: str | None = None
     require_face: bool = False
     threshold: float | None = None
+    uncertain_band: float | None = None
     weights: Mapping[str, float] | None = field(default=None, hash=False)
     explain: tuple[str, ...] = ()
 
@@ -138,6 +141,7 @@ _PARSERS = {
     "face_detector": _choice(tuple(DETECTORS)),
     "require_face": _boolean,
     "threshold": _number(float, 0, 1),
+    "uncertain_band": _number(float, 0, 0.5, open_low=True),
     "weights": _weights,
     "explain": _explain,
 }

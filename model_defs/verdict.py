@@ -34,11 +34,13 @@ def verdict(
     threshold = _threshold(options, scores, scorers)
     is_fake = p_fake >= threshold
     probabilities = {"real": round(1.0 - p_fake, DIGITS), "fake": p_fake}
+    band = options.uncertain_band
     return {
         "prediction": "Fake" if is_fake else "Real",
         "confidence": probabilities["fake" if is_fake else "real"],
         "probabilities": probabilities,
         "threshold": threshold,
+        **({} if band is None else {"uncertain": round(abs(p_fake - threshold), DIGITS) <= band}),
         "file_type": tracks.file_type,
         "modalities": {
             modality: {

@@ -150,3 +150,10 @@ def test_one_track_is_enough_for_the_ensemble(http, clip, sound):
     assert (list(only_picture["modalities"]), only_picture["file_type"]) == (["video"], "video")
     for answer in (only_sound, only_picture):
         assert any("not scored" in warning for warning in answer["warnings"])
+
+
+def test_a_caller_may_ask_which_verdicts_are_uncertain(http, over_grpc, sound):
+    for client in (http, over_grpc):
+        answers = [client.predict("audio", sound, options={"uncertain_band": band}).body for band in (0.5, 1e-6)]
+        assert [answer["uncertain"] for answer in answers] == [True, False]
+        assert answers[0]["prediction"] in ("Real", "Fake")

@@ -38,6 +38,14 @@ def test_the_table_shows_verdicts_and_refusals(sample_clip, tmp_path, capsys, mo
     assert "empty_body" in printed
 
 
+def test_a_verdict_near_the_threshold_is_marked_when_asked(sample_clip, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for band, marked in (("0.5", True), ("0.001", False)):
+        arguments = ["--device", "cpu", "--modality", "audio", "--uncertain-band", band]
+        assert main(["detect", *arguments, str(sample_clip)]) == 0
+        assert ("(uncertain)" in capsys.readouterr().out) is marked
+
+
 def test_explain_writes_pictures_and_prints_what_they_show(sample_clip, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text, why = tmp_path / "notes.mp4", tmp_path / "reports" / "why"

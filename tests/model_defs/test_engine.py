@@ -211,6 +211,19 @@ def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, shor
     assert "one window" in answers[2].message
 
 
+def test_an_answer_says_that_it_is_uncertain_only_when_asked(engine, clip):
+    (plain,) = engine.detect_batch([Item(clip)])
+    p_fake = plain["probabilities"]["fake"]
+    assert "uncertain" not in plain
+    bands = {0.01: True, 0.0099: False}  # of a threshold that lies 0.01 above: the edge belongs to the band
+    options = [DetectOptions(threshold=round(p_fake + 0.01, 6), uncertain_band=band) for band in bands]
+    answers = engine.detect_batch([Item(clip, options=each) for each in options])
+    for answer, uncertain in zip(answers, bands.values(), strict=True):
+        assert (answer["prediction"], answer["uncertain"]) == ("Real", uncertain)
+    (above,) = engine.detect_batch([Item(clip, options=DetectOptions(threshold=p_fake - 0.01, uncertain_band=0.2))])
+    assert (above["prediction"], above["uncertain"]) == ("Fake", True)
+
+
 def test_an_explained_answer_is_the_plain_one_and_more(engine, clip):
     asked = Item(clip, options=DetectOptions(explain=EXPLANATION_PARTS))
     (plain,) = engine.detect_batch([Item(clip)])

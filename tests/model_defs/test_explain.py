@@ -13,10 +13,19 @@ from model_defs.audio_input import AudioSample
 from model_defs.backbones import Backbone
 from model_defs.calibration import Calibration
 from model_defs.errors import ModelLoadError
-from model_defs.explain import audio_cells, cover_each, explain_video, stretch_edges, video_cells
+from model_defs.explain import (
+    audio_cells,
+    audio_heatmap,
+    audio_scores,
+    cover_each,
+    explain_video,
+    stretch_edges,
+    video_cells,
+)
 from model_defs.limits import Limits
 from model_defs.media import Media
 from model_defs.options import EXPLANATION_PARTS, DetectOptions
+from model_defs.registry import NETWORKS
 from model_defs.scorer import AudioScorer, VideoScorer
 from model_defs.spec import AudioSpec, VideoSpec
 from model_defs.video_input import VideoSample, video_tensor
@@ -147,6 +156,29 @@ def test_blanking_the_features_the_map_shows_moves_the_sound_most(audio, speech)
         logits, _ = audio.artifact.forward(blanked)
         margins.append((logits[:, 1] - logits[:, 0]).mean().item())
     assert margins[0] < margins[1] - 2
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_can_be_explained(name):
+    """Untrained: there is nothing to see, but every number is there and finite."""
+    torch.manual_seed(0)
+    network = NETWORKS[name]
+    net = network.build(allow_random=True).eval()
+    if network.modality == "video":
+        spec = VideoSpec(size_px=64)
+        crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
+        sample = VideoSample(crops, [0.0, 1.0, 2.0], ["centre"] * 3, [None] * 3, 0.0)
+        record = explain_video(Artifact(net, {}, spec, "fp32", "cpu"), sample, Calibration(), EXPLANATION_PARTS)
+        assert record["p_fake"] == pytest.approx(np.mean(record["frame_p_fake"]), abs=0.05)
+    else:
+        spec = network.spec
+        sample = AudioSample(np.empty(0), [0.0, 3.0], torch.randn(2, spec.n_steps, spec.n_features), 0.0)
+        artifact = Artifact(net, {}, spec, "fp32", "cpu")
+        record = audio_scores(artifact, sample, Calibration())
+        assert np.isfinite(record["stretch_effect"]).all()
+        record["heatmap"] = audio_heatmap(artifact, sample, Calibration())
+    assert np.isfinite(record["attention"]).all()
+    assert record["heatmap"]["full_scale_log_odds"] >= 0
 
 
 def test_a_network_without_maps_says_that_it_must_be_exported_again(artifacts_dir, faces):

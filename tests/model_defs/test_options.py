@@ -25,6 +25,8 @@ def test_without_options_the_spec_decides():
         ({"interval_s": 0}, "above 0"),
         ({"interval_s": "nan"}, "above 0"),
         ({"threshold": 1.01}, "from 0 to 1"),
+        ({"uncertain_band": 0}, "above 0 to 0.5"),
+        ({"uncertain_band": 0.6}, "above 0 to 0.5"),
         ({"modality": "smell"}, "auto, video, audio"),
         ({"face_detector": "eyes"}, "mtcnn"),
         ({"require_face": "perhaps"}, "true, false"),
