@@ -128,7 +128,8 @@ class Keys:
         self.management_address = management_address
         self.verify = verify
         self.margin_s = margin_s
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of what was read
+        self._renewing = threading.Lock()
         self._file: _KeyFile | None = None
         self._failed_at_s = -PAUSE_S
 
@@ -138,10 +139,16 @@ class Keys:
         Raises:
             KeyRefused: there is no key file, or its key has expired and could not be renewed.
         """
-        with self._lock:
-            file = self._read()
-            key: _Key = getattr(file, scope)
-            return key.text if self._is_fresh(file, scope) else self._renew(scope)
+        key, fresh = self._look(scope)
+        # While a key is good, nobody waits for the one who renews it.
+        if fresh or not self._renewing.acquire(blocking=key.left_s <= 0):
+            return key.text
+        try:
+            return self._renew(scope)
+        except FileNotFoundError:
+            return key.text
+        finally:
+            self._renewing.release()
 
     def headers(self, scope: Scope) -> dict[str, str]:
         """`{"Authorization": "Bearer ..."}`; empty where there is no key file, as of a server without authorization.
@@ -149,7 +156,7 @@ class Keys:
         Raises:
             KeyRefused: the key has expired and could not be renewed.
         """
-        return _header(self.bearer(scope)) if self.path.exists() else {}
+        return _header(self.bearer(scope)) if self._file or self.path.exists() else {}
 
     def rotated(self, headers: Mapping[str, str], scope: Scope) -> bool:
         """After these headers were refused: whether the file has another key by now, or within a moment."""
@@ -160,8 +167,12 @@ class Keys:
             time.sleep(POLL_S)
         return True
 
-    def _is_fresh(self, file: _KeyFile, scope: Scope) -> bool:
-        return getattr(file, scope).left_s > min(self.margin_s, MARGIN_SHARE * file.life_s)
+    def _look(self, scope: Scope) -> tuple[_Key, bool]:
+        """The key as the file has it now, and whether its end is far."""
+        with self._lock:
+            file = self._read()
+        key: _Key = getattr(file, scope)
+        return key, key.left_s > min(self.margin_s, MARGIN_SHARE * file.life_s)
 
     def _read(self) -> _KeyFile:
         """The file as it is now; TorchServe may be writing it."""
@@ -174,6 +185,8 @@ class Keys:
                     self._file = _parse(self.path.read_text(), stamp)
                 return self._file
             except FileNotFoundError as error:
+                if self._file:  # `torchserve --stop` removes it first, and the server goes on to its last request
+                    return self._file
                 raise KeyRefused(f"there is no key file {self.path}: is the server running?") from error
             except PermissionError as error:
                 raise KeyRefused(f"{self.path} belongs to the user who started TorchServe: {error.strerror}") from error
@@ -183,22 +196,18 @@ class Keys:
                 time.sleep(POLL_S)
 
     def _renew(self, scope: Scope) -> str:
-        """A new key, made by us or by another client that was quicker."""
+        """A new key, made by us or by a client that was quicker; the old one if that failed and it is still good."""
         with self.path.open("rb") as locked:
-            fcntl.flock(
-                locked, fcntl.LOCK_EX
-            )  # on the file itself, which TorchServe writes in place: nothing is left over
-            file = self._read()
-            key: _Key = getattr(file, scope)
-            if self._is_fresh(file, scope):
-                return key.text
-            if key.left_s > 0 and time.monotonic() < self._failed_at_s + PAUSE_S:
+            # The lock is on the file itself, which TorchServe writes in place: nothing is left over.
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            key, fresh = self._look(scope)
+            if fresh or (key.left_s > 0 and time.monotonic() < self._failed_at_s + PAUSE_S):
                 return key.text
             try:
                 response = requests.get(
                     f"{self.management_address}/token",
                     params={"type": scope},
-                    headers=_header(file.api),
+                    headers=_header(self._file.api),
                     timeout=RENEWAL_TIMEOUT_S,
                     verify=self.verify,
                 )
@@ -211,7 +220,7 @@ class Keys:
                 raise KeyRefused(
                     f"the {scope} key of {self.path} has expired and cannot be renewed: {error}"
                 ) from error
-            return getattr(self._read(), scope).text
+            return self._look(scope)[0].text
 
 
 def with_key(keys: KeySource, scope: Scope, call: Callable[[Mapping[str, str]], T]) -> T:

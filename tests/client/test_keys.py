@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from client.errors import KeyRefused
 from client.keys import FixedKeys, Keys, find_keys, main
@@ -61,8 +62,9 @@ class TokenServer:
         time.sleep(0.03)
         self.path.write_text(json.dumps({**record, "API": {"key": "api"}}, indent=2))
 
-    def _expiry(self) -> str:
-        return (datetime.now(UTC) + timedelta(seconds=self.life_s)).strftime("%Y-%m-%dT%H:%M:%S.%f123Z")
+    def _expiry(self, left_s: float | None = None) -> str:
+        left_s = self.life_s if left_s is None else left_s
+        return (datetime.now(UTC) + timedelta(seconds=left_s)).strftime("%Y-%m-%dT%H:%M:%S.%f123Z")
 
 
 @pytest.fixture
@@ -135,6 +137,27 @@ def test_without_the_management_api_a_key_serves_to_its_end(token_server, caplog
     assert len(caplog.records) == 1, "a failing renewal is not tried for each request"
 
 
+def test_nobody_waits_for_a_renewal_while_the_key_is_good(token_server, monkeypatch):
+    keys = Keys(token_server.path, token_server.address, margin_s=7200)  # at a life of an hour: a fifth of it
+    token_server.expires["inference"] = token_server._expiry(left_s=60)
+    token_server.expires["management"] = token_server._expiry(left_s=3600)
+    token_server.write()
+    under_way, may_end = threading.Event(), threading.Event()
+
+    def slow(*_, **__):
+        under_way.set()
+        assert may_end.wait(30)
+        raise requests.ConnectionError("too late")
+
+    monkeypatch.setattr(requests, "get", slow)
+    with ThreadPoolExecutor(1) as threads:
+        renewing = threads.submit(keys.bearer, "inference")
+        assert under_way.wait(30)
+        assert keys.bearer("inference") == "inference-0"
+        may_end.set()
+        assert renewing.result() == "inference-0"
+
+
 def test_an_expired_key_that_cannot_be_renewed_says_so(token_server):
     expire(token_server, -1)
     with pytest.raises(KeyRefused, match="expired and cannot be renewed"):
@@ -146,6 +169,15 @@ def test_a_missing_file_means_no_header_and_no_key(tmp_path):
     assert keys.headers("inference") == {}
     with pytest.raises(KeyRefused, match=r"no key file .*key_file\.json"):
         keys.bearer("inference")
+
+
+def test_a_server_that_stops_takes_its_file_away_before_its_leave(token_server):
+    keys = Keys(token_server.path, token_server.address)
+    assert keys.bearer("inference") == "inference-0"
+    token_server.path.unlink()
+    assert keys.headers("inference") == {"Authorization": "Bearer inference-0"}
+    token_server.renew("inference")  # the next server's file
+    assert keys.bearer("inference") == "inference-1"
 
 
 def test_a_file_that_is_none_is_named(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -54,12 +55,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate for 127.0.0.1, and its private key, as docs/operations.md makes them."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed: apt-get install openssl")
+    page = (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^openssl req (?:.*\\\n)*.*\n", page, flags=re.MULTILINE)
     directory = tmp_path_factory.mktemp("certificate")
-    paths = directory / "certificate.pem", directory / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1]]
-    subprocess.run(command, check=True, capture_output=True)
-    return paths
+    subprocess.run(["bash", "-ec", f"mkdir tls\n{command}"], cwd=directory, check=True, capture_output=True)
+    return directory / "tls" / "certificate.pem", directory / "tls" / "key.pem"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import requests
 from client.errors import KeyRefused, RequestFailed, ServerUnavailable
 from client.inference import GrpcClient, HttpClient
 from client.keys import FixedKeys, Keys, NoKeys
-from client.retry import ONCE
+from client.retry import ONCE, Retry
 from client.server import PROJECT_DIR, TorchServe, read_properties
 
 KEY_LIFE_S = 3
@@ -138,6 +138,36 @@ def test_plain_requests_get_no_answer(secured, sound):
     address = secured.inference.replace("https://", "http://")
     with pytest.raises((ServerUnavailable, RequestFailed)):
         HttpClient(address, keys=secured.keys, retry=ONCE).predict("audio", sound)
+
+
+@pytest.mark.timeout(300)
+def test_clients_outlive_a_restart_of_the_server(secured, sound):
+    """Other keys, other workers, and for a while nobody there: requests wait, and none fails."""
+    patience = Retry(attempts=1_000, max_delay_s=0.5, max_wait_s=200)
+    clients = [secured.http_client(retry=patience), secured.grpc_client(retry=patience)]
+    running, started = threading.Event(), threading.Barrier(3)
+    running.set()
+
+    def call(client: HttpClient | GrpcClient) -> list[int]:
+        statuses = [client.predict("audio", sound).status]
+        started.wait(60)
+        while running.is_set():
+            statuses.append(client.predict("audio", sound).status)
+        return [*statuses, client.predict("audio", sound).status]
+
+    with ThreadPoolExecutor(2) as callers:
+        calls = [callers.submit(call, client) for client in clients]
+        try:
+            started.wait(60)
+            secured.stop()
+            secured.start()
+            secured.wait_until_ready()
+        finally:
+            running.clear()
+        statuses = [call.result() for call in calls]
+    assert [set(each) for each in statuses] == [{200}, {200}]
+    for client in clients:
+        client.close()
 
 
 def _renew(server: TorchServe) -> None:
