@@ -78,7 +78,7 @@ test: archive sample  ## run every test, the end-to-end ones against a real Torc
 fuzz: FILES ?= 5000
 fuzz: SEED ?= 1
 fuzz: $(INSTALLED)  ## throw FILES damaged files at the decoder, each in a process that may die (SEED=n for others)
-	$(RUN) -m tests.hostile --crafted --files $(FILES) --seed $(SEED) 2> /dev/null
+	$(RUN) -m tests.hostile --crafted --files $(FILES) --seed $(SEED)
 
 chaos: archive  ## kill a worker, fill the queue, stop the server, all under load: what is lost, and how soon it is back
 	$(RUN) -m loadtest.chaos

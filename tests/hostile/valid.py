@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 from tests.clips import write_clip
 
+os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder would tell its settings; errors alone are enough
 DURATION_S = 1.0
 _FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
