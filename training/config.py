@@ -100,11 +100,13 @@ class FramesModel:
         network: whose backbone to train.
         backbone_weights: imagenet, none, or a file with torchvision's keys.
         allow_random: start from random weights where those cannot be had.
+        init: start from this checkpoint of the same network.
     """
 
     network: str = "video"
     backbone_weights: str = "imagenet"
     allow_random: bool = False
+    init: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,6 @@ class VideoModel(FramesModel):
         freeze_backbone: train the rest alone, which is quick.
     """
 
-    init: Path | None = None
     init_backbone: Path | None = None
     freeze_backbone: bool = False
 

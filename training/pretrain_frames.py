@@ -16,6 +16,7 @@ from torch import nn
 
 from model_defs.registry import NETWORKS, build_network
 from model_defs.video_net import FrameScoreNet
+from model_defs.weights import load_weights
 from training.config import FramesModel, input_spec, video_parser
 from training.options import OptionsParser
 from training.run import Prepared, command, train
@@ -38,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
     is_whole = NETWORKS[settings["network"]].create is FrameScoreNet
 
     def make_task(train_clips: Prepared, val_clips: Prepared, device: str) -> tuple[nn.Module, VideoTask]:
-        net = build_network(settings["network"], backbone_weights(settings), settings["allow_random"])
+        if settings["init"]:
+            net = load_weights(settings["init"])[0]
+        else:
+            net = build_network(settings["network"], backbone_weights(settings), settings["allow_random"])
         training = video_training(settings, spec, device)
         task = VideoTask(settings["network"], spec, train_clips, val_clips, training)
         if not is_whole:

@@ -142,3 +142,13 @@ def test_pretrained_backbone_is_taken_over_and_may_be_frozen(video_dataset, tmp_
     backbone = [name for name in before if name.startswith("backbone.")]
     assert backbone
     assert all(torch.equal(before[name], after[name]) for name in backbone)
+
+
+def test_frames_alone_make_a_whole_network_that_goes_on_from_its_checkpoint(video_dataset, tmp_path):
+    common = ["--network", "video_frames", "--train-px", "64", "--dataset", str(video_dataset), "--workers", "0"]
+    common += ["--cache", str(tmp_path / "cache"), "--epochs", "1", "--device", "cpu", "--batch-size", "4"]
+    first = pretrain_frames([*common, "--backbone-weights", "none", "--save-path", str(tmp_path / "first.pt")])
+    further = pretrain_frames([*common, "--init", str(first), "--lr", "1e-9", "--save-path", str(tmp_path / "next.pt")])
+    before, after = (load_weights(path)[0].classifier[1].weight for path in (first, further))
+    torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
+    assert not torch.equal(before, after)
