@@ -115,7 +115,7 @@ def prepare(
             raise
         finally:
             preparer.digests.save()
-    _check_contents(clips, [digest for digest, _ in prepared])
+    _compare_contents(clips, [digest for digest, _ in prepared])
     usable, refused = [], []
     for clip, (_, result) in zip(clips, prepared, strict=True):
         if isinstance(result, PreparedClip):
@@ -126,6 +126,21 @@ def prepare(
     if not usable:
         raise DatasetError(f"none of the {len(clips)} clips could be decoded")
     return usable
+
+
+def check_contents(clips: Sequence[Clip], cache_dir: Path = DEFAULT_CACHE, *, n_workers: int = 2) -> None:
+    """Hash all files, decoding none.
+
+    Raises:
+        LeakError: the same content lies in two splits.
+        DatasetError: the same content carries both labels.
+    """
+    digests = _Digests(Path(cache_dir) / "digests.json")
+    with ThreadPoolExecutor(n_workers) as pool:
+        found = list(pool.map(lambda clip: digests.of(clip.path) if clip.path.is_file() else "", clips))
+    digests.path.parent.mkdir(parents=True, exist_ok=True)
+    digests.save()
+    _compare_contents(clips, found)
 
 
 def verify_fresh(prepared: Sequence[PreparedClip], spec: InputSpec, n_clips: int = 3) -> None:
@@ -261,7 +276,7 @@ def _report(refused: Sequence[tuple[Clip, str]], n_clips: int, folder: Path) -> 
     tqdm.write(f"left out {len(refused)} of {n_clips} clips: {counts}{more}")
 
 
-def _check_contents(clips: Sequence[Clip], digests: Sequence[str]) -> None:
+def _compare_contents(clips: Sequence[Clip], digests: Sequence[str]) -> None:
     first: dict[str, Clip] = {}
     for clip, digest in zip(clips, digests, strict=True):
         if not digest:

@@ -23,7 +23,7 @@ from training.evaluation import score_clips
 from training.export import export_variants
 from training.metrics import summarize, within_source_auc
 from training.options import Settings
-from training.prepare import PreparedClip, prepare
+from training.prepare import PreparedClip, check_contents, prepare
 from training.publish import NoBetterThanChanceError, plain_figures, publish
 
 Prepared = list[PreparedClip]
@@ -44,7 +44,7 @@ def train(settings: Settings, spec: InputSpec, make_task: MakeTask, *, is_whole:
 
     Raises:
         DatasetError: the clips cannot be trained on.
-        LeakError: a group or a file's content lies in train and val.
+        LeakError: a group or a file's content lies in two splits.
         RunError: the device is not there, or the run to be resumed was another one.
     """
     run, data = settings.make(RunConfig), settings.make(DataConfig)
@@ -81,11 +81,11 @@ def resolve_device(name: str | None) -> str:
 def prepared_splits(
     clips: list[Clip], data: DataConfig, spec: InputSpec, *, n_workers: int
 ) -> tuple[Prepared, Prepared]:
-    """The train and val clips of all data sets, decoded; test clips are not even opened.
+    """The train and val clips of all data sets, decoded; of test clips the bytes alone are compared with theirs.
 
     Raises:
         DatasetError: a class is missing from one of them.
-        LeakError: a group or a file's content lies in both.
+        LeakError: a group or a file's content lies in two splits.
     """
     any_layout = replace(data, format="auto")
     extra = [clip for folder in data.extra_dataset for clip in select(any_layout.load(folder), "train")]
@@ -93,6 +93,7 @@ def prepared_splits(
     wanted = [*select(clips, "train", "val"), *extra]
     for split in ("train", "val"):
         require_both_classes(select(wanted, split), f"the {split} split of {data.dataset}")
+    check_contents([*clips, *extra], data.cache, n_workers=max(1, n_workers))
     shown = distributed.is_main()
     prepared = prepare(wanted, spec, data.cache, n_workers=max(1, n_workers), show_progress=shown)
     train, val = ([item for item in prepared if item.clip.split == split] for split in ("train", "val"))

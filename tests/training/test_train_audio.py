@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from model_defs.artifact import load_artifact
 from model_defs.spec import spec_from_dict
 from model_defs.weights import load_weights
-from training.datasets import DatasetError, load_dataset, select
+from training.datasets import DatasetError, LeakError, load_dataset, select
 from training.evaluation import score_clips
 from training.prepare import prepare
 from training.run import export
@@ -100,6 +101,16 @@ def test_bands_are_trained_from_augmented_copies_and_parts_of_windows(audio_data
 def test_one_class_alone_cannot_be_trained_on(tmp_path):
     folder = write_dataset(tmp_path / "data", ".wav", lambda index, label: b"", n_train=1, n_val=2)
     with pytest.raises(DatasetError, match="train split of .* has no fake clip"):
+        run(folder, tmp_path)
+
+
+def test_train_clip_that_is_a_test_clip_under_another_name_stops_the_run(audio_dataset, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(audio_dataset, folder)
+    shutil.copy(folder / "train" / "real_0.wav", folder / "taken.wav")
+    with (folder / "manifest.csv").open("a") as rows:
+        rows.write("taken.wav,real,test,somebody\n")
+    with pytest.raises(LeakError, match="hold the same bytes"):
         run(folder, tmp_path)
 
 
