@@ -255,7 +255,7 @@ class Management:
         except requests.Timeout as error:
             raise TimedOut(f"{self.address}{path} gave no answer in {timeout_s or self.timeout_s:g} s") from error
         except requests.RequestException as error:
-            raise ServerUnavailable(f"{self.address} does not answer: {error}") from error
+            raise ServerUnavailable(f"{self.address} does not answer, is the server running? {error}") from error
         if not response.ok:
             raise RequestFailed(response.status_code, _message(response))
         return response.json()

@@ -361,3 +361,16 @@ def test_a_live_canary_splits_the_requests_and_compares(releases, versions_serve
     assert canary.n_old > 0
     comparison = canary.comparison()
     assert (len(comparison.pairs), comparison.agreement) == (canary.n_new, 0.0)
+
+
+def test_a_restart_starts_what_was_promoted_and_the_way_back_is_still_open(releases, versions_server, wav, monkeypatch):
+    releases.register("audio-2.0.mar", wav)
+    releases.promote(MODEL, "2.0")
+    monkeypatch.setattr(versions_server, "follows_releases", True)
+    versions_server.stop()
+    versions_server.start()
+    versions_server.wait_until_ready()
+    assert [served.version for served in releases.management.versions(MODEL)] == ["2.0"]
+    assert releases.roll_back(MODEL, wav) == ("2.0", "1.0")
+    assert MARK not in releases.http.predict(MODEL, wav.read_bytes()).body["warnings"]
+    assert versions_server.archives == {MODEL: "audio.mar"}
