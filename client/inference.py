@@ -144,22 +144,23 @@ class GrpcClient:
     ) -> Reply:
         """Has one file judged; raises what `HttpClient.predict` raises."""
         request = _request(model, data, file_name, options, version)
-        return grpc_reply(self._call(self._predictions, request).prediction)
+        return self._call(lambda **call: grpc_reply(self._predictions(request, **call).prediction))
 
     def predict_stream(self, model: str, data: bytes) -> list[Reply]:
         """The same over `StreamPredictions`; there is one reply, for nothing is streamed."""
         request = _request(model, data, "", None, None)
-        parts = self._call(lambda *args, **kwargs: list(self._stream_predictions(*args, **kwargs)), request)
-        return [grpc_reply(part.prediction) for part in parts]
+        return self._call(
+            lambda **call: [grpc_reply(part.prediction) for part in self._stream_predictions(request, **call)]
+        )
 
     def close(self) -> None:
         self.channel.close()
 
-    def _call(self, method: Callable[..., Any], request: Any) -> Any:
+    def _call(self, method: Callable[..., Any]) -> Any:
         def send(key: Mapping[str, str]) -> Any:
             metadata = [(name.lower(), value) for name, value in key.items()]
             try:
-                return method(request, timeout=self.timeout_s, metadata=metadata)
+                return method(timeout=self.timeout_s, metadata=metadata)
             except grpc.RpcError as error:
                 raise grpc_error(error, self.address) from error
 

@@ -160,7 +160,7 @@ class Releases:
         return read_archive(self.store / path.name)
 
     def _start(self, packed: Archive, n_workers: int | None) -> None:
-        size_bytes = self.server.worker_log_size()
+        size_bytes = self.server.logs.workers_size_bytes()
         try:
             self.management.register(packed.path.name)
             if n_workers:
@@ -168,7 +168,7 @@ class Releases:
         except (RequestFailed, TimedOut) as error:
             if self.management.find(packed.name, packed.version):
                 self.management.unregister(packed.name, packed.version)
-            said = "\n".join(self.server.worker_log_since(size_bytes, packed.name, packed.version)[-LOG_LINES:])
+            said = "\n".join(self.server.logs.workers_since(size_bytes, packed.name, packed.version)[-LOG_LINES:])
             log = f"\nIts worker's last words:\n{said}" if said else f"; see {self.server.log_dir}"
             raise ReleaseError(f"{packed.path.name} was not registered: {error}{log}") from error
 

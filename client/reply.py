@@ -72,8 +72,10 @@ def raise_if_key_refused(response: requests.Response) -> None:
 
 
 def grpc_reply(prediction: bytes) -> Reply:
-    """The reply that a prediction holds."""
+    """The reply that a prediction holds; `ServerUnavailable` where over HTTP it would have been a 503."""
     body = json.loads(prediction)
+    if "error" in body and body["error"]["status"] in UNAVAILABLE_STATUSES:  # gRPC has it as the body of an OK
+        raise ServerUnavailable(body["error"]["message"])
     request_id = body.pop("request_id", "")  # a header of the answer over HTTP
     return Reply(body["error"]["status"] if "error" in body else 200, body, request_id)
 

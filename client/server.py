@@ -30,12 +30,12 @@ from client.inference import GrpcClient, HttpClient
 from client.keys import KEY_FILE, Keys, NoKeys
 from client.management import Management
 from client.registry import Registry
+from client.server_logs import ServerLogs
 from client.settings import PROJECT_DIR, free_ports, project_environment, read_properties
 
 PORT_KEYS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
 STARTUP_TIMEOUT_S = 180.0
 DRAIN_MARK = "deepdetect.draining"  # in the temp directory; its workers turn away what comes once it is there
-LOG_TAIL_LINES = 25
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +148,11 @@ class TorchServe:
         return self.directory / self.environment["LOG_LOCATION"]
 
     @property
+    def logs(self) -> ServerLogs:
+        """What it and its workers have written."""
+        return ServerLogs(self.log_dir)
+
+    @property
     def grpc_inference(self) -> str:
         """Host and port of the gRPC inference service, with https:// before them if it speaks TLS."""
         properties = self.properties
@@ -216,7 +221,7 @@ class TorchServe:
             models = ["--models", *self.archives.values()] if self.models else []
             done = self._torchserve("--start", "--ncs", *models, stdout=console, stderr=subprocess.STDOUT)
         if done.returncode or not self.process:
-            raise ServerError(f"torchserve --start failed:\n{self.log_tail()}")
+            raise ServerError(f"torchserve --start failed:\n{self.logs.tail()}")
 
     def stop(self, drain_timeout_s: float = 30.0) -> bool:
         """Lets it finish what it has, stops it and waits until it is gone; False when it was not running.
@@ -280,39 +285,14 @@ class TorchServe:
         deadline = time.monotonic() + timeout_s
         while waiting := self._not_ready(wanted):
             if not self.process:
-                raise ServerError(f"TorchServe died:\n{self.log_tail()}")
+                raise ServerError(f"TorchServe died:\n{self.logs.tail()}")
             if time.monotonic() > deadline:
-                raise ServerError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s:\n{self.log_tail()}")
+                raise ServerError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s:\n{self.logs.tail()}")
             time.sleep(0.2)
 
     def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> requests.Response:
         """Registers an archive of the model store, such as `video.mar`, and waits for its workers."""
         return self.management_api.request("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s)
-
-    def log_tail(self) -> str:
-        """The last lines of what the server and its workers wrote."""
-        lines: list[str] = []
-        for name in ("console.log", "model_log.log"):
-            path = self.log_dir / name
-            if path.exists():
-                lines += [f"--- {path}", *path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]
-        return "\n".join(lines)
-
-    def worker_log_size(self) -> int:
-        """How long the log of the workers is, in bytes: a mark for `worker_log_since`."""
-        path = self.log_dir / "model_log.log"
-        return path.stat().st_size if path.exists() else 0
-
-    def worker_log_since(self, size_bytes: int, model: str, version: str) -> list[str]:
-        """What the workers of one version have written since the log had that size."""
-        path = self.log_dir / "model_log.log"
-        if not path.exists():
-            return []
-        with path.open(errors="replace") as log:
-            if path.stat().st_size >= size_bytes:  # else it was rotated
-                log.seek(size_bytes)
-            lines = [line.rstrip() for line in log if f"-{model}_{version}-" in line]
-        return [line.partition(" MODEL_LOG - ")[2] or line for line in lines]
 
     @property
     def _drain_mark(self) -> Path:

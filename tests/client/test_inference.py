@@ -59,6 +59,8 @@ def echo_grpc():
         }
         if request.input["data"] == b"bad":
             record = {"error": {"code": "undecodable_media", "message": "", "status": 422}}
+        if request.input["data"] == b"stopping":
+            record = {"error": {"code": "draining", "message": "about to stop", "status": 503}}
         return message("PredictionResponse")(prediction=json.dumps(record).encode())
 
     method = grpc.unary_unary_rpc_method_handler(
@@ -211,6 +213,14 @@ def test_what_will_not_pass_is_not_sent_twice(scripted, answer, error, text):
     with pytest.raises(error, match=text):
         scripted([answer, ANSWER]).predict("video", b"abc")
     assert Scripted.answers == [ANSWER]
+
+
+def test_a_server_that_stops_is_unavailable_over_both(scripted, echo_grpc):
+    stopping = (503, {}, {"error": {"code": "draining", "message": "about to stop", "status": 503}})
+    echo_grpc.retry = QUICK
+    for client in (scripted([stopping] * 3), echo_grpc):
+        with pytest.raises(ServerUnavailable, match="about to stop"):
+            client.predict("video", b"stopping")
 
 
 def test_nobody_there():

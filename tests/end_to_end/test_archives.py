@@ -44,7 +44,7 @@ def test_registering_an_archive_on_a_stock_server_is_enough(stock_python, stock_
     assert "ModuleNotFoundError" in found.stderr, "the stock interpreter sees this project"
     shutil.copy(model_store / "audio.mar", stock_server.properties["model_store"])
     response = stock_server.register("audio.mar")
-    assert response.status_code == 200, f"{response.text}\n{stock_server.log_tail()}"
+    assert response.status_code == 200, f"{response.text}\n{stock_server.logs.tail()}"
     stock_server.wait_until_ready(["audio"])
     answer = stock_server.http_client().predict("audio", sound).body
     path = Path(stock_server.directory, "sound.wav")
