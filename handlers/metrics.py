@@ -23,7 +23,7 @@ from ts.metrics.metric_type_enum import MetricTypes
 from handlers.exchange import Exchange
 from model_defs.errors import DetectionError, ErrorCode
 
-HEARTBEAT_S = 15.0
+HEARTBEAT_S = 10.0
 MAX_QUEUE_S = 3_600.0  # beyond that the proxy's clock is not ours
 STAGES = ("decode", "faces", "features", "forward", "fuse", "explain")
 CACHE_TIERS = ("results", "samples")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 import yaml
 
 from archives.build import build_archive
@@ -147,6 +149,22 @@ def test_redis_may_die_in_the_middle_of_traffic_and_come_back(cache_server, clie
     kill_workers(cache_server, "redis")
     assert send(319)["cache"] == "hit"
     assert send(0)["cache"] == "miss"  # it died with Redis
+
+
+def test_a_metric_says_when_redis_is_gone_and_when_it_is_back(cache_server, client, redis_server, sound):
+    def metric(name: str) -> float:
+        text = requests.get(f"{cache_server.properties['metrics_address']}/metrics", timeout=30).text
+        found = re.findall(rf'^{name}\{{model_name="redis",[^}}]*\}} (\S+)$', text, flags=re.MULTILINE)
+        return max(map(float, found))
+
+    wait_for(lambda: metric("deepdetect_cache_store_up") == 1)
+    errors = metric("deepdetect_cache_store_errors_total")
+    redis_server.kill()
+    assert client.predict("redis", sound + b"gone").status == 200
+    wait_for(lambda: metric("deepdetect_cache_store_up") == 0)
+    wait_for(lambda: metric("deepdetect_cache_store_errors_total") > errors)
+    redis_server.start()
+    wait_for(lambda: metric("deepdetect_cache_store_up") == 1)
 
 
 def test_a_worker_whose_threads_hang_answers_and_is_replaced(cache_server, client, clip):
