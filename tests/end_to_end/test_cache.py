@@ -17,6 +17,7 @@ import yaml
 from archives.build import build_archive
 from client.inference import HttpClient
 from client.server import PROJECT_DIR, TorchServe
+from model_defs.cache_settings import URL_VARIABLE
 from tests.redis_server import RedisServer
 
 HANDLERS = {"audio": "handlers.audio_handler:AudioHandler", "video": "handlers.video_handler:VideoHandler"}
@@ -44,11 +45,12 @@ def cache_server(artifacts_dir, redis_server, tmp_path_factory) -> Iterator[Torc
         build_archive(name, declaration, "1.0", store, artifacts_dir)
 
     build("embedded", "audio", 2, cache={"store": "embedded", "path": str(directory / "cache")})
-    build("redis", "audio", 1, cache={"store": "redis", "url": redis_server.url, "retry_s": 0.2})
+    build("redis", "audio", 1, cache={"store": "redis", "retry_s": 0.2})
     # No file is decoded in a millisecond: each leaves a thread behind, for a while.
     hasty = {"limits": {"decode_budget_s": 0.001}, "decode_grace_s": 0.0, "max_stuck_threads": 1}
     build("hasty", "video", 1, cache={"max_items": 0}, **hasty)
     server = TorchServe.private(directory / "server", store, ["embedded", "redis", "hasty"])
+    server.environment = {**server.environment, URL_VARIABLE: redis_server.url}
     try:
         server.start()
         # "hasty" never judges anything, so that it is ready when its worker is.
