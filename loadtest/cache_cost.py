@@ -10,6 +10,7 @@ measured without one as well.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -174,7 +175,12 @@ def _copy_archive(served: Served, config: str, store: Path) -> None:
         zipfile.ZipFile(store / f"{served.name}.mar", "w", zipfile.ZIP_STORED) as copy,
     ):
         for entry in source.infolist():
-            content = config.encode() if entry.filename == f"{served.source}.yaml" else source.read(entry)
+            content = source.read(entry)
+            if entry.filename == f"{served.source}.yaml":
+                content = config.encode()
+            elif entry.filename == "MAR-INF/MANIFEST.json":
+                manifest = json.loads(content)
+                content = json.dumps(manifest | {"model": manifest["model"] | {"modelName": served.name}}).encode()
             copy.writestr(entry, content)
 
 
