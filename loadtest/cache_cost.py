@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 server.wait_until_ready()
             times = measure_ms(server.http_client(), options.clip.read_bytes(), options.repeats, options.misses)
         finally:
-            server.stop()
+            server.stop(drain_timeout_s=0)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     console.print(machine())
