@@ -104,7 +104,7 @@ def test_script_learns_eight_clips_and_exports_what_it_learned(striped_dataset, 
             *("--save-path", str(path), "--cache", str(tmp_path / "cache"), "--workers", "0", "--device", "cpu"),
         ]
     )
-    net, record = load_weights(path)
+    net, record = load_weights(path.with_suffix(".last.pt"))
     spec = spec_from_dict(record["spec"])
     history = json.loads(path.with_suffix(".history.json").read_text())
     assert history[-1]["train_loss"] < history[0]["train_loss"]
