@@ -4,9 +4,10 @@
     python -m loadtest.soak --minutes 60 --callers 2
 
 A private server is started; good files, repeated ones (which the cache answers) and hostile ones (of tests/hostile) go
-to its three models. The memory of each worker is read every few seconds: PSS, its own pages and its share of common
-ones, which is what a machine must have; and RSS. The first part, in which caches fill, is not measured. Through the
-rest a line is laid by least squares; what it rises by is the growth. build/soak.csv and build/soak.png hold the course.
+to its three models. The memory of each worker is read every few seconds: RSS, which nobody else changes, and PSS, its
+own pages and its share of common ones, which is what the machine must have for it. The first half, in which caches and
+the allocator fill up, is not measured. Through the RSS of the rest a line is laid by least squares; what it rises by is
+the growth. build/soak.csv and build/soak.png hold the course.
 The exit status is 1 if a worker grew by more than the bound, died, or if a call failed.
 """
 
@@ -38,9 +39,9 @@ from loadtest.traffic import Call, Traffic, percentile, unlike
 MODELS = ("video", "audio", "ensemble")
 MIX = {"good": 0.4, "repeated": 0.2, "hostile": 0.4}
 MAX_HOSTILE_BYTES = 2_000_000  # larger ones measure the network
-WARM_UP = 0.2  # part of the time that is not measured
+WARM_UP = 0.5  # part of the time that is not measured
 SAMPLE_S = 5.0
-BOUND_MIB = 50.0  # growth of one worker over the measured time
+BOUND_MIB = 30.0  # growth of one worker over the measured time
 MIB = 2**20
 REPORT_DIR = PROJECT_DIR / "build"
 
@@ -61,9 +62,10 @@ class Growth:
     """What became of one worker's memory over the measured time.
 
     Attributes:
-        start_mib, end_mib: PSS, on the fitted line.
+        start_mib, end_mib: RSS, on the fitted line.
         slope_mib_per_h: of that line.
-        peak_mib: highest PSS that was read.
+        peak_mib: highest RSS that was read, the first half included.
+        pss_mib: the last that was read.
     """
 
     model: str
@@ -71,7 +73,7 @@ class Growth:
     start_mib: float
     end_mib: float
     peak_mib: float
-    rss_end_mib: float
+    pss_mib: float
     slope_mib_per_h: float
 
     @property
@@ -80,18 +82,17 @@ class Growth:
 
 
 def growth(samples: Sequence[Sample], from_s: float) -> list[Growth]:
-    """The line through each worker's PSS from a time on, by least squares."""
+    """The line through each worker's RSS from a time on, by least squares."""
     found = []
     for model in sorted({sample.model for sample in samples}):
         of_model = [sample for sample in samples if sample.model == model]
         measured = [sample for sample in of_model if sample.time_s >= from_s]
         times_s = np.array([sample.time_s for sample in measured])
-        pss_mib = np.array([sample.pss_mib for sample in measured])
-        slope, offset = np.polyfit(times_s, pss_mib, 1)
+        slope, offset = np.polyfit(times_s, [sample.rss_mib for sample in measured], 1)
         start_mib, end_mib = offset + slope * times_s[[0, -1]]
         n_pids = len({sample.pid for sample in of_model})
-        last = measured[-1]
-        found.append(Growth(model, n_pids, start_mib, end_mib, pss_mib.max(), last.rss_mib, slope * 3600))
+        peak_mib = max(sample.rss_mib for sample in of_model)
+        found.append(Growth(model, n_pids, start_mib, end_mib, peak_mib, measured[-1].pss_mib, slope * 3600))
     return found
 
 
@@ -141,13 +142,14 @@ def failures(calls: Sequence[Call]) -> list[Call]:
 
 def growth_table(grown: Sequence[Growth], measured_s: float, bound_mib: float) -> Table:
     """The workers' memory for a terminal."""
-    title = f"memory of each worker over {measured_s / 60:.1f} minutes, at most {bound_mib:g} MiB of growth allowed"
+    minutes = f"the last {measured_s / 60:.1f} minutes"
+    title = f"memory of each worker over {minutes}; it may grow by {bound_mib:g} MiB"
     table = Table(
-        "worker", "PSS start", "PSS end", "growth", "slope", "PSS peak", "RSS end", "restarts", "", title=title
+        "worker", "RSS start", "RSS end", "growth", "slope", "RSS peak", "PSS end", "restarts", "", title=title
     )
     for each in grown:
         mib = [f"{value:.0f} MiB" for value in (each.start_mib, each.end_mib)]
-        rest = [f"{value:.0f} MiB" for value in (each.peak_mib, each.rss_end_mib)]
+        rest = [f"{value:.0f} MiB" for value in (each.peak_mib, each.pss_mib)]
         is_well = each.grown_mib <= bound_mib and each.n_pids == 1
         table.add_row(
             each.model,
@@ -188,9 +190,9 @@ def write_report(samples: Sequence[Sample], from_s: float) -> None:
 
     lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for sample in samples:
-        lines[sample.model].append((sample.time_s / 60, sample.pss_mib))
+        lines[sample.model].append((sample.time_s / 60, sample.rss_mib))
     figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="minutes of load", ylabel="PSS, MiB", title="memory of each worker")
+    axes = figure.add_subplot(xlabel="minutes of load", ylabel="RSS, MiB", title="memory of each worker")
     for model, points in lines.items():
         axes.plot(*zip(*points, strict=True), label=model)
     axes.axvspan(0, from_s / 60, alpha=0.1, label="not measured")

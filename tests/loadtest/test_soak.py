@@ -16,7 +16,7 @@ from loadtest.traffic import Call
 def samples(slope_mib_per_h: float, model: str = "video") -> list[Sample]:
     """Ten minutes: a steep start of two, then a line."""
     return [
-        Sample(time_s, model, 7, 100 + slope_mib_per_h * time_s / 3600 - max(0, 120 - time_s), 200.0)
+        Sample(time_s, model, 7, 50.0, 100 + slope_mib_per_h * time_s / 3600 - max(0, 120 - time_s))
         for time_s in range(0, 601, 5)
     ]
 
@@ -31,7 +31,7 @@ def test_growth_is_the_slope_after_the_warm_up():
 
 
 def test_a_restart_and_growth_beyond_the_bound_are_shown():
-    other = [Sample(sample.time_s, "audio", 8, 50.0, 60.0) for sample in samples(0)[60:]]
+    other = [Sample(sample.time_s, "audio", 8, 50.0, 100.0) for sample in samples(0)[60:]]
     grown = growth([*samples(600), *samples(0, "audio")[:60], *other], 120)
     console = Console(width=150)
     with console.capture() as shown:
