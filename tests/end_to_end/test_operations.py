@@ -31,6 +31,9 @@ def project(model_store, sample_clip, tmp_path_factory) -> Iterator[Path]:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         place(PROJECT_DIR / name, copy / name)
     (copy / ".venv").symlink_to((PROJECT_DIR / ".venv").resolve())
+    # Or the first `make` would install anew, into the environment that this very test runs in.
+    if subprocess.run(["make", "--question", ".venv/.installed"], cwd=copy, capture_output=True).returncode:
+        pytest.fail("the environment is older than requirements.lock: run `make setup` first, or `make test`")
     try:
         yield copy
     finally:
