@@ -109,7 +109,9 @@ def test_grpc(over_grpc, clip, wanted):
 
 
 def test_grpc_takes_messages_above_its_usual_four_mebibytes(over_grpc, sound):
-    assert over_grpc.predict("audio", sound + bytes(8 * 2**20)).status == 200
+    n_bytes = 8 * 2**20
+    chunk = b"JUNK" + n_bytes.to_bytes(4, "little") + bytes(n_bytes)
+    assert over_grpc.predict("audio", sound + chunk).status == 200
 
 
 def test_grpc_stream_ends_after_one_answer(over_grpc, http, sound):
