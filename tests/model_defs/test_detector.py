@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from model_defs.detector import DeepfakeDetector
@@ -46,7 +48,10 @@ def test_weights_are_loaded_when_first_needed(artifacts_dir, sample_clip):
     detector.detect_audio(sample_clip)
     info = detector.get_model_info()
     assert {name: model["loaded"] for name, model in info["models"].items()} == {"video": False, "audio": True}
-    assert info["models"]["audio"]["network"] == "audio"
+    assert (
+        info["models"]["audio"]["network"]
+        == json.loads((artifacts_dir / "audio" / "manifest.json").read_text())["network"]
+    )
     assert info["device"] == "cpu"
     assert info["cache_size"] == 1
 
