@@ -87,8 +87,6 @@ class TrainConfig:
         for name, allowed in {"schedule": ("cosine", "plateau"), "precision": ("auto", "fp32", "bf16", "fp16")}.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
-        if self.precision == "fp16" and torch.device(self.device).type == "cpu":
-            raise ValueError("precision is fp16 on a CPU, which is slower than fp32 there; allowed: auto, fp32, bf16")
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
@@ -185,13 +183,16 @@ def fit(
         One record an epoch, as in the history file.
 
     Raises:
-        RunError: the run to be resumed was another one (network, spec or config differ), or there is no whole batch.
+        RunError: the run to be resumed was another one (network, spec or config differ), there is no whole batch, or
+            the precision is not one of the device.
         FloatingPointError: the loss is no longer finite.
     """
     last_path = save_path.with_suffix(".last.pt")
     save_path.parent.mkdir(parents=True, exist_ok=True)
     seed_everything(config.seed + distributed.rank())
     device = torch.device(config.device)
+    if config.precision == "fp16" and device.type == "cpu":
+        raise RunError("precision is fp16, which CPUs are slower at than at fp32; allowed here: auto, fp32, bf16")
     net.to(device)
     state = RunState(net, _optimizer(net, config), _scaler(config), _average(net, config), [])
     if resume and last_path.is_file():

@@ -132,6 +132,10 @@ def test_half_precision_is_close_to_full(tmp_path):
     assert half[0]["train_loss"] != full[0]["train_loss"]
     assert half[0]["train_loss"] == pytest.approx(full[0]["train_loss"], rel=0.02)
     assert replace(CONFIG, precision="auto").autocast_dtype is None  # on a CPU
+    with pytest.raises(engine.RunError, match="allowed here: auto, fp32, bf16"):
+        fit(make_net(), TinyTask(), replace(CONFIG, precision="fp16"), tmp_path / "model.pt")
+    on_gpu = replace(CONFIG, precision="fp16", device="cuda")
+    assert on_gpu.autocast_dtype is torch.float16
 
 
 def test_history_for_tensorboard_says_what_the_json_says(tmp_path):
@@ -171,7 +175,7 @@ def test_diverged_loss_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"lr": -1.0}, {"label_smoothing": 1.0}, {"schedule": "step"}, {"precision": "fp16"}]
+    "wrong", [{"epochs": 0}, {"lr": -1.0}, {"label_smoothing": 1.0}, {"schedule": "step"}, {"precision": "half"}]
 )
 def test_config_is_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

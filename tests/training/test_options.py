@@ -146,6 +146,10 @@ def test_data_set_must_be_named(capsys):
     assert "--dataset is required" in capsys.readouterr().err
 
 
+def test_precision_of_gpus_may_be_asked_for():
+    assert audio_options().settings(["--dataset", "x", "--precision", "fp16"])["precision"] == "fp16"
+
+
 def test_input_of_a_preset(tmp_path):
     spec = preset_spec(preset(tmp_path, "network: audio_light\nhop_length: 512\nlr: 1.0\n"))
     assert spec.hop_length == 512
