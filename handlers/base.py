@@ -104,7 +104,7 @@ class DetectionHandler:
     def _retire(self) -> None:
         """Ends this worker once its batch is answered; TorchServe starts another, without threads that hang.
 
-        A batch that comes before that is lost, as with any worker that dies: its callers get a 503.
+        A batch that comes before that is lost, as with any worker that dies: its callers get a 500.
         """
         if not self._is_retiring:
             self._is_retiring = True

@@ -45,8 +45,8 @@ class Media:
         """Open a file and read its headers.
 
         Raises:
-            DetectionError: `empty_body`, `too_large`, `unknown_container`, `undecodable_media`, `too_many_pixels`,
-                `too_long`, `decode_timeout`, or `unreadable_file` for a path that is no file.
+            DetectionError: `empty_body`, `too_large`, `unknown_container`, `undecodable_media`, `too_many_tracks`,
+                `too_many_pixels`, `too_long`, `decode_timeout`, or `unreadable_file` for a path that is no file.
         """
         check_size(source, limits)
         self._budget = DecodeBudget(limits.decode_budget_s)
