@@ -93,6 +93,10 @@ bench: artifacts sample  ## time every variant, and the stages of a request
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
 	$(RUN) -m loadtest.cache_cost
 
+evaluate: $(ARTIFACTS)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
+	$(RUN) -m training.evaluate --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
+		--split $(or $(SPLIT),val) $(if $(QUICK),--quick)
+
 lint: $(INSTALLED)  ## check style and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -50,6 +50,11 @@ def transcode(samples: np.ndarray, rate_hz: int, codec: Codec) -> np.ndarray:
     Returns:
         (M,) float32 mono, M near N.
     """
+    return decode(encode(samples, rate_hz, codec), rate_hz)
+
+
+def encode(samples: np.ndarray, rate_hz: int, codec: Codec) -> bytes:
+    """A file of `codec` that holds samples (N,), mono at `rate_hz`."""
     encoded = io.BytesIO()
     with av.open(encoded, "w", format=codec.container) as output:
         stream = output.add_stream(codec.name, rate=codec.rate_hz, layout="mono")
@@ -63,9 +68,13 @@ def transcode(samples: np.ndarray, rate_hz: int, codec: Codec) -> np.ndarray:
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             output.mux(stream.encode(part))
         output.mux(stream.encode(None))
-    encoded.seek(0)
+    return encoded.getvalue()
+
+
+def decode(file: bytes | str, rate_hz: int) -> np.ndarray:
+    """The sound of a file in memory, or at a path, (M,) float32 mono at `rate_hz`."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
-    with av.open(encoded) as source:
+    with av.open(io.BytesIO(file) if isinstance(file, bytes) else file) as source:
         parts = [part for frame in source.decode(audio=0) for part in resampler.resample(frame)]
     parts += resampler.resample(None)
     return np.concatenate([part.to_ndarray()[0] for part in parts])

@@ -1,7 +1,7 @@
 """What a set of scores is worth, with intervals that respect the groups.
 
-Scores are P(fake) and labels 1 for fake. The measures are scikit-learn's; only
-the equal error rate and the grouped bootstrap are ours.
+Scores are P(fake) and labels 1 for fake. The measures are scikit-learn's where it has
+them; the equal error rate, ECE, Cllr and the grouped bootstrap are ours.
 """
 
 from __future__ import annotations
@@ -10,7 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, roc_curve
+from sklearn import config_context
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+    roc_curve,
+)
+
+MEASURES = ("auc", "eer", "balanced_accuracy", "accuracy")  # what a training run and a model card show
+ALL_MEASURES = (*MEASURES, "ap", "f1", "log_loss", "ece", "cllr")
+N_BINS = 10  # of the expected calibration error
+_TINY = 1e-12  # keeps a certain and wrong score from costing infinity
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,49 @@ def equal_error_rate(labels: Sequence[int], p_fake: Sequence[float]) -> float:
     step = gap[before] - gap[after]
     share = gap[before] / step if step > 0 else 0.0
     return float(false_alarms[before] + share * (false_alarms[after] - false_alarms[before]))
+
+
+def expected_calibration_error(
+    labels: Sequence[int], p_fake: Sequence[float], *, n_bins: int = N_BINS, balanced: bool = False
+) -> float:
+    """Mean gap between P(fake) and the share of fakes, over bins of equal width weighted by their clips, 0 to 1.
+
+    M. Naeini, G. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning" (2015).
+    With few clips it is too high even for perfect scores: a bin's share of fakes scatters.
+
+    Args:
+        n_bins: of equal width over 0..1.
+        balanced: let both classes weigh alike, as a calibration to even odds supposes.
+    """
+    labels, p_fake = np.asarray(labels, dtype=int), np.asarray(p_fake, dtype=float)
+    weights = 1.0 / np.bincount(labels, minlength=2)[labels] if balanced else np.ones(len(labels))
+    bins = np.clip((p_fake * n_bins).astype(int), 0, n_bins - 1)
+    gaps = np.bincount(bins, weights * (p_fake - labels), n_bins)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+def log_likelihood_ratio_cost(labels: Sequence[int], p_fake: Sequence[float]) -> float:
+    """Cllr in bits: 0 for scores that are sure and right, 1 for ones that say nothing, more for misleading ones.
+
+    P(fake) is taken at even odds, so that p / (1 - p) is the likelihood ratio; the classes weigh alike.
+    N. Bruemmer, J. du Preez, "Application-independent evaluation of speaker detection" (2006), equation 21.
+    """
+    labels, p_fake = np.asarray(labels, dtype=int), np.clip(np.asarray(p_fake, dtype=float), _TINY, 1 - _TINY)
+    bits = -np.log2(np.where(labels == 1, p_fake, 1.0 - p_fake))  # log2(1 + 1/LR) of a fake, log2(1 + LR) of a real
+    return float((bits[labels == 1].mean() + bits[labels == 0].mean()) / 2)
+
+
+def threshold_at(real_p_fake: Sequence[float], false_alarm_rate: float) -> float:
+    """The lowest threshold at which no more than that share of the real clips counts as fake; may lie above 1.
+
+    Raises:
+        ValueError: there is no real clip, or the rate is not in 0..1.
+    """
+    scores = np.sort(np.asarray(real_p_fake, dtype=float))[::-1]
+    if not len(scores) or not 0 <= false_alarm_rate <= 1:
+        raise ValueError(f"a threshold needs real clips and a rate between 0 and 1, not {false_alarm_rate}")
+    n_allowed = int(false_alarm_rate * len(scores) + 1e-9)
+    return 0.0 if n_allowed == len(scores) else float(np.nextafter(scores[n_allowed], np.inf))
 
 
 def within_source_auc(labels: Sequence[int], p_fake: Sequence[float], sources: Sequence[str]) -> tuple[float, int]:
@@ -68,8 +125,9 @@ def summarize(
     threshold: float = 0.5,
     n_resamples: int = 1_000,
     seed: int = 0,
+    measures: Sequence[str] = MEASURES,
 ) -> dict[str, Estimate]:
-    """AUC, EER, balanced accuracy and accuracy, each with a 95 % interval.
+    """AUC, EER, balanced accuracy, accuracy and others, each with a 95 % interval.
 
     Whole groups are resampled with replacement (the percentile bootstrap over
     clusters: Field and Welsh 2007), because the clips of one person or one
@@ -82,6 +140,7 @@ def summarize(
         threshold: score from which a clip counts as fake, for the accuracies.
         n_resamples: bootstrap resamples; 0 leaves the bounds at the value.
         seed: of the resampling.
+        measures: which of ALL_MEASURES, in the order of the result.
 
     Raises:
         ValueError: only one class is there, or the lengths differ.
@@ -93,14 +152,15 @@ def summarize(
     clip_groups = np.arange(len(labels)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     members = [np.flatnonzero(clip_groups == group) for group in np.unique(clip_groups)]
     rng = np.random.default_rng(seed)
-    measures = _measures(threshold)
+    chosen = {name: measure for name, measure in _measures(threshold).items() if name in measures}
     drawn: dict[str, list[float]] = {name: [] for name in measures}
-    for _ in range(n_resamples):
-        picked = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        if len(np.unique(labels[picked])) == 2:
-            for name, measure in measures.items():
-                drawn[name].append(measure(labels[picked], p_fake[picked]))
-    return {name: _estimate(measure(labels, p_fake), drawn[name]) for name, measure in measures.items()}
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # checked above, not a thousand times
+        for _ in range(n_resamples):
+            picked = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+            if len(np.unique(labels[picked])) == 2:
+                for name in measures:
+                    drawn[name].append(chosen[name](labels[picked], p_fake[picked]))
+    return {name: _estimate(chosen[name](labels, p_fake), drawn[name]) for name in measures}
 
 
 def _measures(threshold: float) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
@@ -109,6 +169,11 @@ def _measures(threshold: float) -> dict[str, Callable[[np.ndarray, np.ndarray], 
         "eer": equal_error_rate,
         "balanced_accuracy": lambda labels, p_fake: float(balanced_accuracy_score(labels, p_fake >= threshold)),
         "accuracy": lambda labels, p_fake: float(accuracy_score(labels, p_fake >= threshold)),
+        "ap": lambda labels, p_fake: float(average_precision_score(labels, p_fake)),
+        "f1": lambda labels, p_fake: float(f1_score(labels, p_fake >= threshold, zero_division=0.0)),
+        "log_loss": lambda labels, p_fake: float(log_loss(labels, np.clip(p_fake, _TINY, 1 - _TINY), labels=[0, 1])),
+        "ece": expected_calibration_error,
+        "cllr": log_likelihood_ratio_cost,
     }
 
 

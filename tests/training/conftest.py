@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.clips import tone, write_audio, write_clip
+from tests.training.artifacts import AUDIO_SPEC, VIDEO_SPEC, BrightNet, SteadyNet, write_artifact
 from training.metrics import summarize
 
 LABELS = ("real", "fake")
@@ -64,3 +65,13 @@ def video_dataset(tmp_path_factory) -> Path:
         return write_clip(times_s=[(index + frame) / 10 for frame in range(10)])
 
     return write_dataset(tmp_path_factory.mktemp("video"), ".mp4", make_clip, n_train=4, n_val=2)
+
+
+@pytest.fixture(scope="session")
+def audio_artifact(tmp_path_factory) -> Path:
+    return write_artifact(tmp_path_factory.mktemp("artifacts") / "audio", SteadyNet(), AUDIO_SPEC, ("fp32", "int8"))
+
+
+@pytest.fixture(scope="session")
+def video_artifact(tmp_path_factory) -> Path:
+    return write_artifact(tmp_path_factory.mktemp("artifacts") / "video", BrightNet(), VIDEO_SPEC, ("fp32",))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.metrics import equal_error_rate, summarize, within_source_auc
+from training.metrics import (
+    ALL_MEASURES,
+    equal_error_rate,
+    expected_calibration_error,
+    log_likelihood_ratio_cost,
+    summarize,
+    threshold_at,
+    within_source_auc,
+)
 
 LABELS = [0, 0, 0, 1, 1, 1]
 
@@ -73,3 +81,45 @@ def test_knowing_the_source_alone_is_worth_nothing_within_sources():
     assert within_source_auc(labels, by_source, sources) == (0.5, 6)
     assert within_source_auc(labels, labels, sources) == (1.0, 6)
     assert within_source_auc([0, 1], [0.1, 0.9], ["a", "b"])[1] == 0
+
+
+def test_calibration_error_of_a_small_case():
+    # Three bins of one clip each; then one of two clips, half of them fake, and one of one.
+    assert expected_calibration_error([0, 1, 1], [0.25, 0.15, 0.95]) == pytest.approx((0.25 + 0.85 + 0.05) / 3)
+    assert expected_calibration_error([0, 1, 1], [0.25, 0.25, 0.95]) == pytest.approx((2 * 0.25 + 0.05) / 3)
+    # With the classes alike the real clip weighs 1/2 and each fake 1/4.
+    assert expected_calibration_error([0, 1, 1], [0.25, 0.25, 0.95], balanced=True) == pytest.approx(
+        abs(0.5 * 0.25 - 0.25 * 0.75) + 0.25 * 0.05
+    )
+    assert expected_calibration_error([0, 1], [0.0, 1.0]) == 0.0
+
+
+def test_cost_of_likelihood_ratios():
+    assert log_likelihood_ratio_cost([0, 1, 1], [0.5, 0.5, 0.5]) == pytest.approx(1.0)  # says nothing
+    assert log_likelihood_ratio_cost([0, 1], [0.0, 1.0]) == pytest.approx(0.0, abs=1e-9)
+    # Ratios of 3 for the fake and 1/3 for the real clip: log2(1 + 1/3) each.
+    assert log_likelihood_ratio_cost([0, 1], [0.25, 0.75]) == pytest.approx(np.log2(4 / 3))
+    # The classes weigh alike, however many clips there are of each.
+    assert log_likelihood_ratio_cost([0, 1, 1, 1], [0.25, 0.5, 0.5, 0.5]) == pytest.approx((np.log2(4 / 3) + 1) / 2)
+
+
+def test_every_measure_of_a_small_case():
+    figures = summarize(LABELS, [0.1, 0.2, 0.8, 0.3, 0.7, 0.9], n_resamples=10, measures=ALL_MEASURES)
+    assert tuple(figures) == ALL_MEASURES
+    assert figures["f1"].value == pytest.approx(2 / 3)  # two of three fakes found, one false alarm
+    assert figures["ap"].value == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3)
+    assert figures["log_loss"].value == pytest.approx(-np.log([0.9, 0.8, 0.2, 0.3, 0.7, 0.9]).mean())
+
+
+@pytest.mark.parametrize(("rate", "n_false_alarms"), [(0.0, 0), (0.05, 0), (0.1, 1), (0.25, 2), (1.0, 10)])
+def test_threshold_keeps_to_the_false_alarm_rate(rate, n_false_alarms):
+    real = np.arange(10) / 10
+    threshold = threshold_at(real, rate)
+    assert (real >= threshold).sum() == n_false_alarms
+    assert threshold <= 0.9 + 1e-9
+
+
+def test_threshold_above_scores_that_are_alike():
+    assert (np.array([0.5, 0.5, 0.5, 0.1]) >= threshold_at([0.5, 0.5, 0.5, 0.1], 0.5)).sum() == 0
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        threshold_at([0.5], 1.5)

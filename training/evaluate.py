@@ -1,0 +1,253 @@
+"""What the exported models are worth: figures with intervals, robustness curves, calibration, one report.
+
+    make evaluate                                              # video, audio and the ensemble, val split
+    python -m training.evaluate --quick                        # the same on few clips and levels
+    python -m training.evaluate --artifact runs/mine/model.exported/artifact --audio-data clips/
+    python -m training.evaluate --split val test               # once, when all is decided
+
+Artifacts are TorchScript directories as training.export writes them; fp32 and int8 stand beside each other, and further
+artifacts (a light model, last week's) beside the first. Every file goes the way of a request, from decoding to
+P(fake). Where there is a model and data of both modalities, video and audio clips of one class are muxed in memory and
+judged by the ensemble. Written are report.html, report.md and report.json. Scores are kept in scores.jsonl, by the
+digests of model, content and damage: a run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from model_defs.artifact import ArtifactError, read_manifest
+from model_defs.errors import ModelLoadError
+from model_defs.fusion import DEFAULT_WEIGHTS
+from model_defs.weights import sha256_of
+from training.clip import SPLITS, Clip, DatasetError, select
+from training.datasets import SPLIT_ORIGINS, load_dataset
+from training.measure import describe_machine
+from training.prepare import check_contents
+from training.reporting import figures
+from training.reporting.adversarial import BUDGET_UNITS, attacks, score_attacked
+from training.reporting.degrade import DEGRADATIONS
+from training.reporting.figures import Resampling
+from training.reporting.pairs import make_pairs, score_pairs
+from training.reporting.report import write_report
+from training.reporting.scoring import ClipScores, Contender, ScoreCache, score_clips
+from training.reporting.subset import balanced_subset
+
+DEFAULT_ARTIFACTS = (Path("build/artifacts/video"), Path("build/artifacts/audio"))
+DEFAULT_OUTPUT = Path("build/evaluation")
+DEFAULT_RESAMPLING = Resampling()
+VARIANTS = ("fp32", "int8")  # that run on any CPU
+TEST_NOTE = "The test split was opened. It is for one measurement, when everything is decided: choose nothing by it."
+N_ROBUSTNESS_CLIPS = {False: 40, True: 12}  # by whether it is quick
+
+
+def contenders_of(paths: Sequence[Path]) -> dict[str, list[Contender]]:
+    """modality -> contenders, in the order given.
+
+    Raises:
+        ArtifactError: a directory is no artifact, or two have the same name.
+    """
+    found: dict[str, list[Contender]] = {}
+    for path in paths:
+        manifest = read_manifest(path)
+        for variant in (variant for variant in VARIANTS if variant in manifest["variants"]):
+            contender = Contender(f"{manifest['name']} {variant}", path, variant)
+            same = found.setdefault(manifest["modality"], [])
+            if contender.name in [other.name for other in same]:
+                contender = Contender(f"{path} {variant}", path, variant)
+            same.append(contender)
+    return found
+
+
+def evaluate(
+    contenders: Mapping[str, Sequence[Contender]],
+    data: Mapping[str, Sequence[Clip]],
+    cache: ScoreCache,
+    *,
+    splits: Sequence[str] = ("val",),
+    quick: bool = False,
+    n_robustness_clips: int | None = None,
+    resampling: Resampling = DEFAULT_RESAMPLING,
+) -> dict:
+    """Everything that the report shows, as JSON values.
+
+    Thresholds and fusion weights are fitted on val where it is among the splits, and on nothing else.
+
+    Args:
+        contenders: modality -> variants; the first of each modality is the one that attacks and the ensemble use.
+        data: modality -> clips of all splits.
+        splits: to measure. Damage is measured on the first.
+        n_robustness_clips: of the first split, both classes alike; 0 leaves robustness out.
+
+    Raises:
+        DatasetError: a split has no clip of one class.
+    """
+    n_clips = N_ROBUSTNESS_CLIPS[quick] if n_robustness_clips is None else n_robustness_clips
+    began_s = time.perf_counter()
+    report: dict = {"machine": describe_machine(), "quick": quick, "splits": list(splits), "modalities": {}}
+    report["notes"] = [TEST_NOTE] if "test" in splits else []
+    usable = [modality for modality in contenders if data.get(modality)]
+    for modality in usable:
+        clips = {split: select(data[modality], split) for split in splits}
+        if empty := [split for split, members in clips.items() if len({clip.label for clip in members}) < 2]:
+            raise DatasetError(f"the {modality} data have no clips of both classes in: {', '.join(empty)}")
+        scores = {split: score_clips(contenders[modality], members, cache) for split, members in clips.items()}
+        part = _modality(contenders[modality], scores, resampling)
+        if n_clips:
+            subset = balanced_subset(clips[splits[0]], n_clips)
+            part["robustness"] = _robustness(contenders[modality], subset, cache, quick, resampling)
+        report["modalities"][modality] = part
+    if set(usable) >= set(DEFAULT_WEIGHTS):
+        first = {modality: contenders[modality][0] for modality in DEFAULT_WEIGHTS}
+        report["ensemble"] = _ensemble(first, data, splits, cache, resampling)
+    report["took_s"] = round(time.perf_counter() - began_s, 1)
+    return report
+
+
+def _modality(contenders: Sequence[Contender], scores: Mapping[str, ClipScores], resampling: Resampling) -> dict:
+    part: dict = {"artifacts": {one.name: _artifact(one) for one in contenders}, "splits": {}, "thresholds": {}}
+    for split, found in scores.items():
+        part["splits"][split] = {"refused": dict(found.refused), "models": {}}
+        for one in contenders:
+            p_fake = found.p_fake(one)
+            part["splits"][split]["models"][one.name] = {
+                **figures.overall(found.labels, p_fake, found.groups, one.calibration.threshold, resampling),
+                **figures.breakdown(found, one, resampling),
+                "calibration": figures.calibration(found, one),
+                "roc": figures.roc(found.labels, p_fake),
+            }
+    if "val" in scores:
+        for one in contenders:
+            by_split = {split: (found.labels, found.p_fake(one)) for split, found in scores.items()}
+            labels, p_fake = by_split["val"]
+            part["thresholds"][one.name] = figures.thresholds(p_fake[labels == 0], by_split)
+    return part
+
+
+def _artifact(one: Contender) -> dict:
+    entry = one.manifest["variants"][one.variant]
+    return {"sha256": one.sha256, "weights_sha256": one.manifest["weights_sha256"], "size_bytes": entry["size_bytes"]}
+
+
+def _robustness(
+    contenders: Sequence[Contender], clips: Sequence[Clip], cache: ScoreCache, quick: bool, resampling: Resampling
+) -> dict:
+    """Curves by axis and contender; each begins with the same clips as they are."""
+    modality, attacker = contenders[0].modality, contenders[0]
+    clean = score_clips(contenders, clips, cache)
+    start = {one.name: {"level": None, **figures.curve_point(clean, one, resampling)} for one in contenders}
+    damage: dict[str, dict[str, list]] = {}
+    for degradation in DEGRADATIONS[modality](quick=quick):
+        found = score_clips(contenders, clips, cache, degradation)
+        for one in contenders:
+            curve = damage.setdefault(degradation.axis, {}).setdefault(one.name, [start[one.name]])
+            curve.append({"level": degradation.level, **figures.curve_point(found, one, resampling)})
+    attacked: dict[str, dict[str, list]] = {}
+    for attack in attacks(modality, quick=quick) if attacker.variant == "fp32" else ():
+        found = score_attacked(attacker, clips, cache, attack)
+        curve = attacked.setdefault(attack.axis, {}).setdefault(attacker.name, [start[attacker.name]])
+        curve.append({"level": attack.budget, **figures.curve_point(found, attacker, resampling)})
+    return {"clips": len(clips), "damage": damage, "attacks": attacked, "budget_unit": BUDGET_UNITS[modality]}
+
+
+def _ensemble(
+    contenders: Mapping[str, Contender],
+    data: Mapping[str, Sequence[Clip]],
+    splits: Sequence[str],
+    cache: ScoreCache,
+    resampling: Resampling,
+) -> dict:
+    """Muxed pairs under the configured weights, and under those that val's pairs would choose."""
+    part: dict = {"splits": {}, "variants": {name: one.served.name for name, one in contenders.items()}}
+    for split in splits:
+        chosen = {modality: select(data[modality], split) for modality in contenders}
+        found = score_pairs(contenders, make_pairs(chosen["video"], chosen["audio"]), cache)
+        rows = {"ensemble": found.fused(DEFAULT_WEIGHTS)}
+        rows |= {f"{modality} of the pairs": p_fake for modality, p_fake in found.p_fakes.items()}
+        part["splits"][split] = {
+            name: figures.overall(found.labels, p_fake, found.groups, 0.5, resampling) for name, p_fake in rows.items()
+        }
+        if split == "val" and len(set(found.labels)) == 2:
+            part["fusion"] = figures.fusion(found)
+    return part
+
+
+def data_digest(clips: Sequence[Clip]) -> str:
+    """SHA-256 over content, class and split of every clip, whatever their order and place."""
+    rows = sorted(f"{sha256_of(clip.path)} {clip.label} {clip.split}" for clip in clips)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--artifact",
+        type=Path,
+        nargs="+",
+        default=DEFAULT_ARTIFACTS,
+        metavar="DIR",
+        help="artifact directories; the first of each modality is what the ensemble uses; default: %(default)s",
+    )
+    add("--video-data", type=Path, metavar="DIR", help="labelled clips for the video models")
+    add("--audio-data", type=Path, metavar="DIR", help="labelled clips for the audio models")
+    add("--format", default="auto", help="layout of the data, see training.prepare --help; default: %(default)s")
+    add("--splits-from", choices=SPLIT_ORIGINS, default="published", help="whose splits; default: %(default)s")
+    add(
+        "--split",
+        nargs="+",
+        choices=SPLITS,
+        default=["val"],
+        help="splits to measure; test must be asked for, and is for one measurement at the end; default: val",
+    )
+    add("--quick", action="store_true", help="fewer clips and levels of damage: minutes on two cores")
+    add("--robustness-clips", type=int, metavar="N", help="damage is measured on so many; 40, --quick: 12; 0: none")
+    add("--resamples", type=int, default=1_000, metavar="N", help="of the bootstrap; default: %(default)s")
+    add("--threads", type=int, default=1, metavar="N", help="torch threads; default: %(default)s, as in a worker")
+    add("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s")
+    options = parser.parse_args(argv)
+    if not (options.video_data or options.audio_data):
+        parser.error("name the data: --video-data DIR, --audio-data DIR, or both")
+    torch.set_num_threads(options.threads)
+    try:
+        contenders = contenders_of(options.artifact)
+        data = {
+            modality: load_dataset(folder, layout=options.format, splits=options.splits_from)
+            for modality, folder in (("video", options.video_data), ("audio", options.audio_data))
+            if folder
+        }
+        if absent := set(data) - set(contenders):
+            raise DatasetError(f"there are {', '.join(absent)} data but no such model among the artifacts")
+        for clips in data.values():
+            check_contents(clips, options.output)
+        report = evaluate(
+            contenders,
+            data,
+            ScoreCache(options.output / "scores.jsonl"),
+            splits=options.split,
+            quick=options.quick,
+            n_robustness_clips=options.robustness_clips,
+            resampling=Resampling(options.resamples, min(200, options.resamples)),
+        )
+    except (ArtifactError, DatasetError, ModelLoadError) as error:
+        raise SystemExit(f"{parser.prog}: {error}") from None
+    report["data"] = {
+        modality: {"sha256": data_digest(select(clips, *options.split)), "clips": len(select(clips, *options.split))}
+        for modality, clips in data.items()
+    }
+    markdown = write_report(report, options.output)
+    print(markdown)
+    print(f"written: {', '.join(str(options.output / name) for name in ('report.html', 'report.md', 'report.json'))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""The figures as one page that needs nothing beside it, as Markdown, and as JSON."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.prepare import write_atomically
+from training.reporting import plots
+
+MEASURE_NAMES = {
+    "auc": "ROC-AUC",
+    "ap": "AP",
+    "eer": "EER",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "log_loss": "log-loss (nats)",
+    "ece": "ECE",
+    "cllr": "Cllr (bits)",
+}
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b1b1b }
+table { border-collapse: collapse; margin: .5rem 0 1.2rem; font-size: 13px; display: block; overflow-x: auto }
+th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left; font-variant-numeric: tabular-nums }
+th { background: #f3f4f6 } img { max-width: 100% } h2 { margin-top: 2.2rem }
+.note { background: #fff4d6; padding: .5rem .8rem }
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of the report: a heading, a paragraph, a table or a picture."""
+
+    kind: str  # h1, h2, h3, p, note, table, image
+    text: str = ""
+    rows: Sequence[Sequence[object]] = ()  # of a table, its header first
+    image: bytes = b""
+
+
+def write_report(report: Mapping, folder: Path) -> str:
+    """Write report.html, report.md and report.json; returns the Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = list(_blocks(report))
+    markdown = "\n\n".join(filter(None, map(_markdown, blocks))) + "\n"
+    page = (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>DeepDetect: evaluation</title>'
+        f"<style>{_STYLE}</style>\n<body>\n" + "\n".join(map(_html, blocks)) + "\n</body></html>\n"
+    )
+    texts = {"report.html": page, "report.md": markdown, "report.json": json.dumps(report, indent=1, sort_keys=True)}
+    for name, text in texts.items():
+        write_atomically(folder / name, lambda file, text=text: file.write(text.encode()))
+    return markdown
+
+
+def _blocks(report: Mapping) -> Iterator[Block]:
+    yield Block("h1", "DeepDetect: evaluation")
+    machine = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    yield Block(
+        "p", f"{machine['date']}, {machine['hardware']}, {machine['torch_threads']} torch thread(s), {versions}."
+    )
+    for note in report["notes"]:
+        yield Block("note", note)
+    yield Block(
+        "p",
+        "Clip level, with 95 % intervals of a bootstrap over source groups; no group lies in two splits. P(fake) is "
+        "calibrated to even odds; ECE has 10 bins and is too high on few clips. The calibration "
+        "was fitted on val, so what val says of it flatters.",
+    )
+    for modality, part in report["modalities"].items():
+        yield from _modality(modality, part)
+    if "ensemble" in report:
+        yield from _ensemble(report["ensemble"])
+    yield Block("h2", "What was measured")
+    yield Block("table", rows=[["artifact", "SHA-256", "MiB"], *_artifacts(report)])
+    data = [[name, one["clips"], one["sha256"]] for name, one in report.get("data", {}).items()]
+    yield Block("table", rows=[["data", "clips", "SHA-256 over contents, classes and splits"], *data])
+
+
+def _artifacts(report: Mapping) -> list[list[object]]:
+    return [
+        [name, one["sha256"], f"{one['size_bytes'] / 2**20:.1f}"]
+        for part in report["modalities"].values()
+        for name, one in part["artifacts"].items()
+    ]
+
+
+def _modality(modality: str, part: Mapping) -> Iterator[Block]:
+    yield Block("h2", modality.capitalize())
+    rows = [(split, name, found) for split, one in part["splits"].items() for name, found in one["models"].items()]
+    yield Block("table", rows=_measures(rows))
+    for split, one in part["splits"].items():
+        if one["refused"]:
+            left_out = ", ".join(f"{count} {code}" for code, count in one["refused"].items())
+            yield Block("p", f"Left out of {split}, as serving would refuse them: {left_out}.")
+        curves = {name: found["roc"] for name, found in one["models"].items()}
+        yield Block("image", f"ROC, {modality}, {split}", image=plots.roc(f"ROC, {split}", curves))
+    yield from _calibration(modality, part)
+    if "robustness" in part:
+        yield from _robustness(modality, part["robustness"])
+    for split, one in part["splits"].items():
+        first, found = next(iter(one["models"].items()))
+        yield Block("h3", f"{first} by forging system, {split}")
+        yield Block(
+            "p", "A system's fakes against all real clips of the split; flagged: the share that counts as fake."
+        )
+        yield Block("table", rows=[["system", "clips", "flagged", "ROC-AUC"], *_parts(found["by_system"])])
+        yield Block("h3", f"{first} by source, {split}")
+        within = found["within_source"]
+        yield Block(
+            "p", f"Within sources that hold both classes: AUC {_number(within['auc'])}, {within['pairs']} pairs."
+        )
+        header = ["source", "clips", "fake", "flagged", "ROC-AUC"]
+        yield Block("table", rows=[header, *_parts(found["by_source"], "fake")])
+
+
+def _parts(parts: Mapping, *more: str) -> list[list[object]]:
+    return [
+        [name, one["clips"], *(one[key] for key in more), _number(one["flagged"]), _estimate(one.get("auc"))]
+        for name, one in parts.items()
+    ]
+
+
+def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
+    yield Block("h3", f"Calibration, {modality}")
+    header = ["split", "model", "temperature", "bias", "ECE before", "after", "classes alike, before", "after"]
+    rows: list[list[object]] = [[*header, "Cllr before", "after"]]
+    for split, one in part["splits"].items():
+        for name, found in one["models"].items():
+            fitted = found["calibration"]
+            pairs = [fitted[stage][key] for key in ("ece", "ece_balanced", "cllr") for stage in ("before", "after")]
+            rows.append([split, name, fitted["temperature"], fitted["bias"], *map(_number, pairs)])
+    yield Block("table", rows=rows)
+    for split, one in part["splits"].items():
+        name, found = next(iter(one["models"].items()))
+        title = f"Reliability, {name}, {split}"
+        yield Block("image", title, image=plots.reliability(title, found["calibration"]))
+    if part["thresholds"]:
+        yield Block("h3", f"Thresholds for a stated false-alarm rate, {modality}")
+        yield Block("p", "Chosen on the real clips of val; a rate below one clip's share lets none of them through.")
+        rows = [["model", "false alarms wanted", "threshold", "split", "false alarms", "hits"]]
+        for name, chosen in part["thresholds"].items():
+            for one in chosen:
+                for split, at in one["splits"].items():
+                    figures = [_number(one["threshold"]), split, _number(at["false_alarms"]), _number(at["hits"])]
+                    rows.append([name, f"{one['false_alarm_rate']:.0%}", *figures])
+        yield Block("table", rows=rows)
+
+
+def _robustness(modality: str, found: Mapping) -> Iterator[Block]:
+    yield Block("h3", f"Robustness, {modality}")
+    yield Block("p", f"{found['clips']} clips, both classes alike; the media were damaged, then scored as any other.")
+    title = f"{modality}: AUC by damage"
+    yield Block("image", title, image=plots.robustness(title, found["damage"]))
+    yield Block(
+        "table", rows=[["damage", "level", "model", "clips", "ROC-AUC", "balanced accuracy"], *_curves(found["damage"])]
+    )
+    if found["attacks"]:
+        yield Block(
+            "p", f"By an attacker who has the weights; budgets in {found['budget_unit']}, on the network's input."
+        )
+        title = f"{modality}: AUC under attack"
+        yield Block("image", title, image=plots.robustness(title, found["attacks"]))
+        header = ["attack", "budget", "model", "clips", "ROC-AUC", "balanced accuracy"]
+        yield Block("table", rows=[header, *_curves(found["attacks"])])
+
+
+def _curves(axes_of: Mapping) -> list[list[object]]:
+    return [
+        [
+            axis,
+            "clean" if point["level"] is None else f"{point['level']:g}",
+            name,
+            point["clips"],
+            *(_estimate(point.get(key)) for key in ("auc", "balanced_accuracy")),
+        ]
+        for axis, curves in axes_of.items()
+        for name, points in curves.items()
+        for point in points
+    ]
+
+
+def _ensemble(part: Mapping) -> Iterator[Block]:
+    yield Block("h2", "Ensemble")
+    variants = ", ".join(part["variants"].values())
+    yield Block(
+        "p",
+        f"Video and audio clips of the same class, muxed and judged by the engine that serves ({variants}). "
+        "Picture and sound of a pair were forged by systems that have nothing to do with each other. "
+        "Resampled by the group of the picture.",
+    )
+    yield Block(
+        "table", rows=_measures([(s, name, one) for s, found in part["splits"].items() for name, one in found.items()])
+    )
+    if "fusion" in part:
+        yield Block("p", "Weights fitted on val's pairs beside the configured ones, which stay in force:")
+        rows = [["weights", "video", "audio", "log-loss (nats)", "ROC-AUC", "balanced accuracy"]]
+        for name, one in part["fusion"].items():
+            weights = [_number(one["weights"][modality]) for modality in ("video", "audio")]
+            rows.append([name, *weights, *(_number(one[key]) for key in ("log_loss", "auc", "balanced_accuracy"))])
+        yield Block("table", rows=rows)
+
+
+def _measures(rows: Sequence[tuple[str, str, Mapping]]) -> list[list[object]]:
+    header = ["split", "model", "clips", "fake", "groups", *MEASURE_NAMES.values()]
+    return [header] + [
+        [split, name, *found["counts"].values(), *(_estimate(found["measures"].get(key)) for key in MEASURE_NAMES)]
+        for split, name, found in rows
+    ]
+
+
+def _estimate(one: Mapping | None) -> str:
+    return "" if one is None else f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _markdown(block: Block) -> str:
+    if block.kind == "table":
+        header, *rows = block.rows
+        lines = [header, ["---"] * len(header), *rows]
+        return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    marks = {"h1": "# ", "h2": "## ", "h3": "### ", "p": "", "note": "> "}
+    return "" if block.kind == "image" else marks[block.kind] + block.text
+
+
+def _html(block: Block) -> str:
+    text = html.escape(block.text)
+    if block.kind == "table":
+        header, *rows = block.rows
+        lines = ["".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)]
+        lines += ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
+        return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    if block.kind == "image":
+        return f'<p><img alt="{text}" src="data:image/png;base64,{base64.b64encode(block.image).decode()}"></p>'
+    return f'<p class="note">{text}</p>' if block.kind == "note" else f"<{block.kind}>{text}</{block.kind}>"
