@@ -219,7 +219,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long (%(default)g); shorter, and caches still fill")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="how long (%(default)g); shorter, and caches still fill"
+    )
     parser.add_argument("--callers", type=int, default=1, help="callers of each of the three models (%(default)s)")
     parser.add_argument("--bound-mib", type=float, default=BOUND_MIB, help="growth a worker is allowed (%(default)g)")
     parser.add_argument("--seed", type=int, default=1, help="of the mix and of the hostile files (%(default)s)")
