@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from model_defs.artifact import ArtifactError, read_manifest
@@ -29,6 +30,7 @@ from model_defs.weights import sha256_of
 from training.clip import SPLITS, Clip, DatasetError, select
 from training.datasets import SPLIT_ORIGINS, load_dataset
 from training.measure import describe_machine
+from training.metadata_floor import N_TREES, metadata_floor
 from training.prepare import check_contents
 from training.reporting import figures
 from training.reporting.adversarial import BUDGET_UNITS, attacks, score_attacked
@@ -99,6 +101,8 @@ def evaluate(
             raise DatasetError(f"the {modality} data have no clips of both classes in: {', '.join(empty)}")
         scores = {split: score_clips(contenders[modality], members, cache) for split, members in clips.items()}
         part = _modality(contenders[modality], scores, resampling)
+        for split, floor in _floor(modality, data[modality], splits, cache, resampling).items():
+            part["splits"][split]["floor"] = floor
         if n_clips:
             subset = balanced_subset(clips[splits[0]], n_clips)
             part["robustness"] = _robustness(contenders[modality], subset, cache, quick, resampling)
@@ -133,6 +137,27 @@ def _modality(contenders: Sequence[Contender], scores: Mapping[str, ClipScores],
 def _artifact(one: Contender) -> dict:
     entry = one.manifest["variants"][one.variant]
     return {"sha256": one.sha256, "weights_sha256": one.manifest["weights_sha256"], "size_bytes": entry["size_bytes"]}
+
+
+def _floor(
+    modality: str, clips: Sequence[Clip], splits: Sequence[str], cache: ScoreCache, resampling: Resampling
+) -> dict[str, dict]:
+    """By split what a classifier makes of the files' metadata alone; empty where no train split is there to fit it."""
+    train = select(clips, "train")
+    if "train" in splits or len({clip.label for clip in train}) < 2:
+        return {}
+    key = cache.key("floor", modality, list(splits), data_digest([*train, *select(clips, *splits)]), N_TREES)
+    if (record := cache.get(key)) is None:
+        found = metadata_floor(clips, modality, splits)
+        record = {
+            split: {"p_fake": one.p_fake.tolist(), "labels": one.labels, "groups": one.groups}
+            for split, one in found.items()
+        }
+        cache.put(key, record)
+    return {
+        split: figures.overall(np.array(one["labels"]), np.array(one["p_fake"]), one["groups"], 0.5, resampling)
+        for split, one in record.items()
+    }
 
 
 def _robustness(
@@ -179,8 +204,8 @@ def _ensemble(
 
 
 def data_digest(clips: Sequence[Clip]) -> str:
-    """SHA-256 over content, class and split of every clip, whatever their order and place."""
-    rows = sorted(f"{sha256_of(clip.path)} {clip.label} {clip.split}" for clip in clips)
+    """SHA-256 over content, class, split and group of every clip, whatever their order and place."""
+    rows = sorted(f"{sha256_of(clip.path)} {clip.label} {clip.split} {clip.group}" for clip in clips)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 

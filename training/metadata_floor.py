@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,36 @@ from tqdm import tqdm
 from model_defs.audio_input import frame_rms
 from model_defs.errors import DetectionError
 from model_defs.media import Media
-from training.datasets import load_dataset, select
-from training.metrics import Estimate, summarize
+from training.datasets import Clip, load_dataset, require_both_classes, select
+from training.metrics import summarize
 
 RATE_HZ = 16_000
 N_TREES = 400
 _TINY = 1e-9  # keeps silence from having no level in dB
 
 
-def metadata_floor(dataset: Path, modality: str, splits: Sequence[str] = ("val",)) -> dict[str, dict[str, Estimate]]:
-    """Figures of a random forest on `describe`, fitted on the train split: split -> name -> estimate."""
-    clips = select(load_dataset(dataset), "train", *splits)
+@dataclass(frozen=True)
+class FloorScores:
+    """P(fake) of the clips of one split that could be described, (n,), with their labels and groups."""
+
+    p_fake: np.ndarray
+    labels: tuple[int, ...]
+    groups: tuple[str, ...]
+
+
+def metadata_floor(clips: Sequence[Clip], modality: str, splits: Sequence[str] = ("val",)) -> dict[str, FloorScores]:
+    """Scores of a random forest on `describe`, fitted on the train split, by split.
+
+    Args:
+        clips: of all splits that are needed, train among them.
+
+    Raises:
+        DatasetError: the train split lacks one of the classes.
+    """
+    require_both_classes(select(clips, "train"), "the train split, which the metadata floor is fitted on,")
     rows: dict[str, list[np.ndarray]] = {}
-    kept: dict[str, list] = {}
-    for clip in tqdm(clips, desc="describe", unit="clip", leave=False):
+    kept: dict[str, list[Clip]] = {}
+    for clip in tqdm(select(clips, "train", *splits), f"{modality}, metadata", unit="clip", leave=False):
         try:
             row = describe(clip.path, modality)
         except DetectionError:
@@ -42,10 +59,10 @@ def metadata_floor(dataset: Path, modality: str, splits: Sequence[str] = ("val",
     forest = RandomForestClassifier(N_TREES, min_samples_leaf=3, class_weight="balanced", random_state=0)
     forest.fit(rows["train"], [clip.label for clip in kept["train"]])
     return {
-        split: summarize(
-            [clip.label for clip in kept[split]],
+        split: FloorScores(
             forest.predict_proba(rows[split])[:, 1],
-            [clip.group for clip in kept[split]],
+            tuple(clip.label for clip in kept[split]),
+            tuple(clip.group for clip in kept[split]),
         )
         for split in splits
     }
@@ -102,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--with-test", action="store_true", help="measure the test split too")
     arguments = parser.parse_args(argv)
     splits = ("val", "test") if arguments.with_test else ("val",)
-    for split, estimates in metadata_floor(arguments.dataset, arguments.modality, splits).items():
+    for split, scores in metadata_floor(load_dataset(arguments.dataset), arguments.modality, splits).items():
+        estimates = summarize(scores.labels, scores.p_fake, scores.groups)
         print(f"{split:5} " + "  ".join(f"{name} {value}" for name, value in estimates.items()))
 
 

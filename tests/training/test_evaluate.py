@@ -58,10 +58,12 @@ def test_report_has_its_parts(report, report_folder):
         assert all(len(one["sha256"]) == 64 for one in part["artifacts"].values())
         assert all(len(curve) == 3 for curves in part["robustness"]["damage"].values() for curve in curves.values())
         assert len(part["robustness"]["attacks"]) == 2
+        assert part["splits"]["val"]["floor"]["counts"] == part["splits"]["val"]["models"][f"{modality} fp32"]["counts"]
     assert set(report["modalities"]["audio"]["splits"]["val"]["models"]) == {"audio fp32", "audio int8"}
     assert set(report["ensemble"]["fusion"]) == {"configured", "fitted"}
     assert report["data"]["audio"]["clips"] == 4
     page = (report_folder / "report.html").read_text()
+    assert page.count("metadata alone") == 2
     assert page.count("data:image/png;base64,") >= 8
     assert "http" not in page.replace("<!doctype html>", "")  # nothing is fetched
     assert "| val | audio fp32 | 4 | 2 | 4 | 1.000" in (report_folder / "report.md").read_text()

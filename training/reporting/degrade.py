@@ -19,7 +19,10 @@ from training.audio_codecs import Codec, decode, encode
 
 AUDIO_RATE_HZ = 16_000  # that sounds are degraded at
 NEAR_LOSSLESS_CRF = 10  # of the clip after a change to its pictures, so that the change alone is measured
+NOISE_SHIFT_PX = 64  # by which the noise of two frames lies apart at most
 PRESET = "veryfast"  # of x264: what uploads are commonly given
+
+Change = Callable[[np.ndarray], np.ndarray]  # of one picture (H, W, 3) uint8 RGB
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def video_degradations(*, quick: bool) -> list[Degradation]:
     kinds: list[tuple[str, Sequence[float], Callable[[float], Callable]]] = [
         ("H.264 crf", (28, 40) if quick else (23, 28, 34, 40, 46), lambda crf: _recode(_same, crf)),
         ("height, share", (0.5, 0.25) if quick else (0.75, 0.5, 0.35, 0.25), lambda share: _recode(_shrink(share))),
-        ("noise sigma, of 255", (10, 25) if quick else (5, 10, 20, 40), lambda sigma: _recode(_noise(sigma))),
+        ("noise, sigma of 255", (10, 25) if quick else (5, 10, 20, 40), lambda sigma: _recode(_noise(sigma))),
         ("JPEG quality", (50, 15) if quick else (75, 50, 25, 10), lambda quality: _recode(_jpeg(int(quality)))),
     ]
     return [Degradation("video", axis, level, make(level)) for axis, levels, make in kinds for level in levels]
@@ -76,18 +79,20 @@ def audio_degradations(*, quick: bool) -> list[Degradation]:
 DEGRADATIONS = {"video": video_degradations, "audio": audio_degradations}
 
 
-def _recode(change: Callable, crf: float = NEAR_LOSSLESS_CRF) -> Callable[[Path, np.random.Generator], bytes]:
-    """H.264 in MP4 of the changed pictures, without sound."""
+def _recode(
+    of_clip: Callable[[np.random.Generator], Change], crf: float = NEAR_LOSSLESS_CRF
+) -> Callable[[Path, np.random.Generator], bytes]:
+    """H.264 in MP4 of the changed pictures, without sound; `of_clip` gives the change to all pictures of one clip."""
 
     def apply(path: Path, rng: np.random.Generator) -> bytes:
-        file = io.BytesIO()
+        file, change = io.BytesIO(), of_clip(rng)
         with av.open(str(path)) as source, av.open(file, "w", format="mp4") as output:
             track = source.streams.video[0]
             track.thread_type = "NONE"
             rate = Fraction(track.average_rate or 25).limit_denominator(1001)
             stream = None
             for index, frame in enumerate(source.decode(track)):
-                image = change(frame.to_ndarray(format="rgb24"), rng)
+                image = change(frame.to_ndarray(format="rgb24"))
                 image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # 4:2:0 wants even sides
                 if stream is None:
                     stream = output.add_stream(
@@ -105,28 +110,39 @@ def _recode(change: Callable, crf: float = NEAR_LOSSLESS_CRF) -> Callable[[Path,
     return apply
 
 
-def _same(image: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
-    return image
+def _same(_rng: np.random.Generator) -> Change:
+    return lambda image: image
 
 
-def _shrink(share: float) -> Callable:
-    return lambda image, _rng: cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+def _shrink(share: float) -> Callable[[np.random.Generator], Change]:
+    return lambda _rng: lambda image: cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
 
 
-def _noise(sigma: float) -> Callable:
-    def apply(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        noise = sigma * rng.standard_normal(image.shape, dtype=np.float32)
-        return np.clip(image + noise, 0, 255).round().astype(np.uint8)
+def _noise(sigma: float) -> Callable[[np.random.Generator], Change]:
+    """Gaussian noise: each frame has another part of one field, for drawing all anew takes longer than encoding."""
 
-    return apply
+    def of_clip(rng: np.random.Generator) -> Change:
+        fields: list[np.ndarray] = []
+
+        def change(image: np.ndarray) -> np.ndarray:
+            height, width, _ = image.shape
+            if not fields:
+                shape = (height + NOISE_SHIFT_PX, width + NOISE_SHIFT_PX, 3)
+                fields.append(sigma * rng.standard_normal(shape, dtype=np.float32))
+            y, x = rng.integers(0, NOISE_SHIFT_PX, 2)
+            return np.clip(image + fields[0][y : y + height, x : x + width], 0, 255).round().astype(np.uint8)
+
+        return change
+
+    return of_clip
 
 
-def _jpeg(quality: int) -> Callable:
-    def apply(image: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+def _jpeg(quality: int) -> Callable[[np.random.Generator], Change]:
+    def change(image: np.ndarray) -> np.ndarray:
         _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         return cv2.imdecode(encoded, cv2.IMREAD_COLOR)  # in and out in one order of channels
 
-    return apply
+    return lambda _rng: change
 
 
 def _through(codec: str, container: str) -> Callable:
