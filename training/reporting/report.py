@@ -134,7 +134,7 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
     yield Block(
         "p",
         "After: the artifact's own calibration. Cross-fitted: the same, fitted to four fifths of the groups and "
-        "measured on the fifth, in turns. Classes alike: each class weighs one half, as the calibration to even odds supposes.",
+        "measured on the fifth, in turns. Classes alike: each weighs one half, as a calibration to even odds wants.",
     )
     stages = ("before", "after", "crossfit")
     rows: list[list[object]] = [["split", "model", "temperature", "bias"]]
