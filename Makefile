@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 SAMPLE := build/sample.mp4
 ARTIFACTS := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
 ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
-CODE := $(wildcard model_defs/*.py handlers/*.py)
+CODE := $(wildcard model_defs/*.py model_defs/caching/*.py handlers/*.py)
 EXPORT_CODE := $(patsubst %,training/%.py,export measure optimization quantization)
 
 DATA ?= ../shared/data
@@ -42,8 +42,8 @@ endif
 
 sample: $(SAMPLE)  ## make the sample clip: a public-domain face and a synthetic voice
 
-$(SAMPLE): $(INSTALLED) client/sample.py client/speech.py
-	$(RUN) -m client.sample $@
+$(SAMPLE): $(INSTALLED) samples/clip.py samples/speech.py
+	$(RUN) -m samples.clip $@
 
 artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16
 
@@ -60,16 +60,16 @@ $(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(w
 release: artifacts sample  ## build VERSION=2.0 of MODEL (ensemble), register it beside the default, check and warm it
 	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [PROMOTE=1]" >&2; exit 2; }
 	$(RUN) -m archives.build $(MODEL) --version $(VERSION)
-	$(RUN) -m client.release register $(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote)
+	$(RUN) -m operations.release register $(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote)
 
 serve: archive sample  ## start TorchServe, wait until it is ready, judge the sample over HTTP and gRPC
-	$(RUN) -m client.serve
+	$(RUN) -m operations.serve
 
 key: $(INSTALLED)  ## print the header with the server's key, for curl -H "$$(make -s key)" (API=management for the other)
 	@$(RUN) -m client.keys $(or $(API),inference)
 
 stop:  ## stop the server that `make serve` started
-	@test -x $(BIN)/python || { echo "nothing to stop: .venv is not there"; exit 0; }; $(RUN) -m client.serve --stop
+	@test -x $(BIN)/python || { echo "nothing to stop: .venv is not there"; exit 0; }; $(RUN) -m operations.serve --stop
 
 test: export OMP_NUM_THREADS := 1  # threads that wait for each other on busy cores turn seconds into minutes
 test: archive sample  ## run every test, the end-to-end ones against a real TorchServe included

@@ -190,7 +190,7 @@ class Management:
         self._call("PUT", f"/models/{quote(model)}/{quote(version)}/set-default")
 
     def unregister(self, model: str, version: str) -> None:
-        """Removes a version at once: what is in its queue or with its workers fails. See `client.drain`.
+        """Removes a version at once: what is in its queue or with its workers fails. See `operations.drain`.
 
         Raises:
             DefaultVersion: it is the default version, and not the only one.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from model_defs.cache_settings import CacheSettings
+from model_defs.caching.settings import CacheSettings
 from model_defs.engine import DECODE_GRACE_S, EXPLAIN_BUDGET_S
 from model_defs.fusion import DEFAULT_WEIGHTS
 from model_defs.limits import Limits

@@ -33,7 +33,7 @@ from rich.progress import track
 from rich.table import Table
 
 from client.inference import HttpClient
-from client.server import PROJECT_DIR, TorchServe
+from operations.server import PROJECT_DIR, TorchServe
 
 STORE = PROJECT_DIR / "archives"
 N_WARM_UP = 10

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from client.retry import ONCE, Retry
-from client.sample import make_sample
-from client.server import PROJECT_DIR, TorchServe
 from loadtest.traffic import Call, Traffic, percentile, unlike
+from operations.server import PROJECT_DIR, TorchServe
+from samples.clip import make_sample
 
 MODEL = "ensemble"
 QUEUE_SIZE = 8

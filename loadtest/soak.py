@@ -32,9 +32,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from client.sample import make_sample
-from client.server import PROJECT_DIR, TorchServe
 from loadtest.traffic import Call, Traffic, percentile, unlike
+from operations.server import PROJECT_DIR, TorchServe
+from samples.clip import make_sample
 
 MODELS = ("video", "audio", "ensemble")
 MIX = {"good": 0.4, "repeated": 0.2, "hostile": 0.4}

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from model_defs.cache_settings import CacheSettings
-from model_defs.detection_cache import DetectionCache
+from model_defs.caching.detection_cache import DetectionCache
+from model_defs.caching.settings import CacheSettings
 from model_defs.engine import Engine, Item, default_device
 from model_defs.errors import DetectionError
 from model_defs.fusion import DEFAULT_WEIGHTS

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from model_defs.cache_settings import CacheSettings
-from model_defs.coalescing import Coalescer, Outcome
+from model_defs.caching.coalescing import Coalescer, Outcome
+from model_defs.caching.detection_cache import DetectionCache, cache_key
+from model_defs.caching.settings import CacheSettings
 from model_defs.containers import check_size
 from model_defs.decode_pool import DecodePool
-from model_defs.detection_cache import DetectionCache, cache_key
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
 from model_defs.fusion import DEFAULT_WEIGHTS
 from model_defs.limits import Limits

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model_defs.detection_cache import DetectionCache, cache_key
+from model_defs.caching.detection_cache import DetectionCache, cache_key
+from model_defs.caching.sample_codec import TrackSample, pack, unpack
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
 from model_defs.media import Media
 from model_defs.options import DetectOptions
 from model_defs.preprocessing import preprocessing_digest
-from model_defs.sample_codec import TrackSample, pack, unpack
 from model_defs.scorer import Scorer
 from model_defs.spec import spec_to_dict
 

@@ -6,16 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from training import distributed
-
-if TYPE_CHECKING:
-    from training.engine import TrainConfig
+from training.train_config import TrainConfig
 
 
 class RunError(ValueError):

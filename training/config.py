@@ -12,10 +12,10 @@ from model_defs.registry import NETWORKS
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec
 from training.audio_task import AudioTraining
 from training.datasets import Clip, load_dataset
-from training.engine import TrainConfig
 from training.options import OptionsParser, Section, Settings, load_preset
 from training.prepare import DEFAULT_CACHE
 from training.sources import FORMATS
+from training.train_config import TrainConfig
 from training.video_task import VideoTraining
 
 

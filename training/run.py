@@ -18,13 +18,14 @@ from training import distributed
 from training.checkpoint import RunError
 from training.config import SETTINGS_SUFFIX, DataConfig, RunConfig
 from training.datasets import Clip, DatasetError, check_no_leak, require_both_classes, select
-from training.engine import Task, TrainConfig, fit, seed_everything
+from training.engine import Task, fit, seed_everything
 from training.evaluation import score_clips
 from training.export import export_variants
 from training.metrics import summarize, within_source_auc
 from training.options import Settings
 from training.prepare import PreparedClip, check_contents, prepare
 from training.publish import NoBetterThanChanceError, plain_figures, publish
+from training.train_config import TrainConfig
 
 Prepared = list[PreparedClip]
 MakeTask = Callable[[Prepared, Prepared, str], tuple[nn.Module, Task]]

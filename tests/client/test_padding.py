@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from client.padding import unique
-from client.sample import make_sample
+from samples.clip import make_sample
 
 CONTAINERS = {
     "mp4": {},

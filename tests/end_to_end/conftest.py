@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from client.inference import GrpcClient, HttpClient
-from client.sample import make_sample
-from client.server import PROJECT_DIR, TorchServe
+from operations.server import PROJECT_DIR, TorchServe
+from samples.clip import make_sample
 
 MODELS = ("video", "audio", "ensemble")
 

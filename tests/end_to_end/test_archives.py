@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from client.server import TorchServe
+from operations.server import TorchServe
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import requests
 from PIL import Image
 
 from client.inference import HttpClient, Reply
-from client.server import TorchServe
+from operations.server import TorchServe
 
 N_NEIGHBOURS = 2
 _NUMBERS = itertools.count()

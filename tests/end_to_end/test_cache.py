@@ -16,8 +16,8 @@ import yaml
 
 from archives.build import build_archive
 from client.inference import HttpClient
-from client.server import PROJECT_DIR, TorchServe
-from model_defs.cache_settings import URL_VARIABLE
+from model_defs.caching.settings import URL_VARIABLE
+from operations.server import PROJECT_DIR, TorchServe
 from tests.redis_server import RedisServer
 
 HANDLERS = {"audio": "handlers.audio_handler:AudioHandler", "video": "handlers.video_handler:VideoHandler"}

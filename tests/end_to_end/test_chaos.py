@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from client.sample import make_sample
 from loadtest.chaos import Row, fill_queue, kill_worker, start, stop_under_load, table
+from samples.clip import make_sample
 
 
 def test_nothing_is_lost_but_what_must_be(tmp_path, model_store, capsys):

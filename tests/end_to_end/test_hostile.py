@@ -17,9 +17,9 @@ from rich.table import Table
 from client.inference import HttpClient
 from client.reply import Reply
 from client.retry import ONCE
-from client.server import TorchServe
 from model_defs.errors import ErrorCode
 from model_defs.limits import Limits
+from operations.server import TorchServe
 from tests.hostile.corpus import crafted, json_bodies, mutated
 from tests.hostile.references import references
 

@@ -17,7 +17,7 @@ from client.errors import KeyRefused, RequestFailed, ServerUnavailable
 from client.inference import GrpcClient, HttpClient
 from client.keys import FixedKeys, Keys, NoKeys
 from client.retry import ONCE, Retry
-from client.server import PROJECT_DIR, TorchServe, read_properties
+from operations.server import PROJECT_DIR, TorchServe, read_properties
 
 KEY_LIFE_S = 3
 N_LIVES = 3

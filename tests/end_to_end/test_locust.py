@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from client.server import PROJECT_DIR
+from operations.server import PROJECT_DIR
 
 
 def test_both_kinds_of_user_get_their_own_answers(server, sample_clip, tmp_path):

@@ -17,8 +17,8 @@ import pytest
 import requests
 import yaml
 
-from client.server import PROJECT_DIR, TorchServe
-from client.settings import free_ports
+from operations.server import PROJECT_DIR, TorchServe
+from operations.settings import free_ports
 
 OWN_CLIP = {"duration_s": 1.2, "width": 400, "height": 304}  # one that no other test sends, so that it is not cached
 STAGES = ("decode", "faces", "features", "forward", "fuse")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from client.server import PROJECT_DIR, read_properties
+from operations.server import PROJECT_DIR, read_properties
 
 PAGE = PROJECT_DIR / "docs" / "operations.md"
 BUILT = ("build/artifacts", "build/sample.mp4", *(f"archives/{model}.mar" for model in ("video", "audio", "ensemble")))

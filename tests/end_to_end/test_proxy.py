@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from client import proxy
 from client.errors import ClientUnknown, RateLimited, RequestFailed, ServerUnavailable
 from client.inference import GrpcClient, HttpClient
 from client.keys import FixedKeys
-from client.proxy import ProxySettings
 from client.retry import ONCE
-from client.server import PROJECT_DIR, TorchServe
-from client.settings import free_ports
+from operations import proxy
+from operations.proxy import ProxySettings
+from operations.server import PROJECT_DIR, TorchServe
+from operations.settings import free_ports
 
 RETRY_AFTER_S = 2
 MAX_BODY_BYTES = 2 * 2**20
@@ -192,7 +192,7 @@ def test_a_new_key_of_torchserve_is_taken_up(nginx, server, sound):
         "DEEPDETECT_KEY_FILE": str(server.keys.path),
         "DEEPDETECT_MANAGEMENT_ADDRESS": server.management,
     }
-    command = [sys.executable, "-m", "client.proxy", "follow", str(nginx.directory)]
+    command = [sys.executable, "-m", "operations.proxy", "follow", str(nginx.directory)]
     follower = subprocess.Popen(command, cwd=PROJECT_DIR, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         before = (nginx.directory / proxy.UPSTREAM_KEY).read_text()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from client.settings import PROJECT_DIR, free_ports
+from operations.settings import PROJECT_DIR, free_ports
 
 FORM = """
 daemon off;

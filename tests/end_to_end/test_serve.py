@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from client.serve import serve
+from operations.serve import serve
 
 
 def test_both_verdicts_are_shown_and_nothing_is_started_twice(server, sample_clip, capsys):

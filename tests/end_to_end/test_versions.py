@@ -16,16 +16,16 @@ from pathlib import Path
 import pytest
 
 from archives.build import build_release
-from client import release
-from client.archive import ArchiveError
 from client.canary import CanaryClient
-from client.drain import NotDrained
 from client.errors import RequestFailed
 from client.management import DefaultVersion, UnknownModel, UnknownVersion
-from client.releases import ReleaseError, Releases
 from client.retry import ONCE
-from client.server import TorchServe
-from client.settings import PROJECT_DIR
+from operations import release
+from operations.archive import ArchiveError
+from operations.drain import NotDrained
+from operations.releases import ReleaseError, Releases
+from operations.server import TorchServe
+from operations.settings import PROJECT_DIR
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from ts.context import Context, RequestProcessor
 
-from client import server
 from handlers.base import DRAIN_MARK, DetectionHandler
 from handlers.reporter import Reporter
 from model_defs.errors import DetectionError, ErrorCode
+from operations import server
 
 BAD = DetectionError(ErrorCode.UNDECODABLE_MEDIA, "line\nfeed \u2014 and more")
 

@@ -12,8 +12,8 @@ from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
 from handlers.exchange import Exchange
 from handlers.metrics import COUNTER_LABELS, Metrics, worker_name
-from model_defs.cache_settings import CacheSettings
-from model_defs.detection_cache import DetectionCache
+from model_defs.caching.detection_cache import DetectionCache
+from model_defs.caching.settings import CacheSettings
 from model_defs.errors import DetectionError, ErrorCode
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "metrics.yaml"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from handlers.settings import HandlerSettings
-from model_defs.cache_settings import CacheSettings
+from model_defs.caching.settings import CacheSettings
 from model_defs.limits import Limits
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "config"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from client.sample import make_sample
 from model_defs import tracks
-from model_defs.cache_settings import CacheSettings
+from model_defs.caching.detection_cache import DetectionCache
+from model_defs.caching.settings import CacheSettings
 from model_defs.decode_budget import out_of_time
-from model_defs.detection_cache import DetectionCache
 from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import ErrorCode
 from model_defs.limits import Limits
 from model_defs.options import DetectOptions
 from model_defs.scorer import SCORERS
+from samples.clip import make_sample
 
 VOLATILE = ("processing_time", "timestamp", "timings_s", "cache", "file_name")
 

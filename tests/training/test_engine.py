@@ -14,7 +14,8 @@ from torch import nn
 from model_defs.registry import NETWORKS
 from model_defs.spec import LABELS, spec_to_dict
 from training import engine
-from training.engine import Scores, TrainConfig, fit
+from training.engine import Scores, fit
+from training.train_config import TrainConfig
 
 CONFIG = TrainConfig(epochs=4, lr=0.05, warmup_share=0.1)
 

@@ -12,9 +12,9 @@ import yaml
 from model_defs.registry import NETWORKS
 from training.audio_task import AudioTraining
 from training.config import AudioModel, DataConfig, FramesModel, RunConfig, VideoModel, saved_data
-from training.engine import TrainConfig
 from training.options import OptionsParser, Section, field_docs, preset_spec
 from training.train_audio import options as audio_options
+from training.train_config import TrainConfig
 from training.video_task import VideoTraining
 
 

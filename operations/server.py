@@ -1,0 +1,336 @@
+"""Starts a TorchServe, waits until its models really answer, and stops it.
+
+There are two kinds:
+
+    server = TorchServe.of_project()                  # what env.sh and config/ describe
+    server = TorchServe.private(directory, models)    # ports, logs, sockets and pid file of its own
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from client.errors import ClientError, KeyRefused
+from client.inference import GrpcClient, HttpClient
+from client.keys import KEY_FILE, Keys, NoKeys
+from client.management import Management
+from operations.drain import hear_every_worker
+from operations.registry import Registry
+from operations.server_logs import ServerLogs
+from operations.settings import PROJECT_DIR, free_ports, project_environment, read_properties
+
+PORT_KEYS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
+STARTUP_TIMEOUT_S = 180.0
+DRAIN_MARK = "deepdetect.draining"  # in the temp directory; its workers turn away what comes once it is there
+
+logger = logging.getLogger(__name__)
+
+
+class ServerError(RuntimeError):
+    """TorchServe did not start, or a model did not become ready."""
+
+
+@dataclass
+class TorchServe:
+    """One TorchServe process tree.
+
+    Attributes:
+        environment: the environment it runs in; TS_CONFIG_FILE, TEMP and LOG_LOCATION say where it keeps what.
+        directory: its working directory.
+        python: the interpreter that has torchserve, and that its workers run on.
+        follows_releases: whether it starts with the versions that were promoted, see operations/registry.py.
+    """
+
+    environment: Mapping[str, str] = field(repr=False)  # it may hold secrets
+    directory: Path
+    python: str = sys.executable
+    owned: list[Path] = field(default_factory=list)  # removed when it stops
+    follows_releases: bool = False
+
+    @classmethod
+    def of_project(cls) -> TorchServe:
+        """The server that `torchserve --start` gives after `source env.sh`."""
+        return cls(project_environment(), PROJECT_DIR, follows_releases=True)
+
+    @classmethod
+    def at(cls, directory: Path | None, config: Path | None = None, log_dir: Path | None = None) -> TorchServe:
+        """A running server, known by the directory it was started in, its config.properties and where it logs.
+
+        What is None is the project's.
+        """
+        changed = {"TS_CONFIG_FILE": config, "LOG_LOCATION": log_dir}
+        resolved = {name: str(path.resolve()) for name, path in changed.items() if path}
+        return cls(project_environment() | resolved, (directory or PROJECT_DIR).resolve())
+
+    @classmethod
+    def private(
+        cls,
+        directory: Path,
+        model_store: Path,
+        models: Iterable[str] = (),
+        *,
+        python: str = sys.executable,
+        settings: Mapping[str, Any] | None = None,
+    ) -> TorchServe:
+        """A server that shares nothing with any other on the machine.
+
+        Args:
+            directory: for its configuration and logs; made if need be.
+            model_store: where its archives lie.
+            models: archives loaded when it starts, such as `video`.
+            python: the interpreter to run it on.
+            settings: lines of config.properties that differ from the project's; with a certificate it speaks https.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        ports = dict(zip(PORT_KEYS, free_ports(len(PORT_KEYS)), strict=True))
+        scheme = "https" if "certificate_file" in (settings or {}) else "http"
+        own: dict[str, Any] = {
+            **{f"{key}_address": f"{scheme}://127.0.0.1:{ports[key]}" for key in PORT_KEYS[:3]},
+            **{f"{key}_port": ports[key] for key in PORT_KEYS[3:]},
+            "initial_worker_port": ports["inference"] + 10_000 if ports["inference"] < 50_000 else 20_000,
+            "model_store": model_store.resolve(),
+            "load_models": ",".join(f"{model}.mar" for model in models),
+            "metrics_config": PROJECT_DIR / "config" / "metrics.yaml",
+        }
+        merged = read_properties(PROJECT_DIR / "config" / "config.properties") | own | dict(settings or {})
+        config = directory / "config.properties"
+        config.write_text("".join(f"{key}={value}\n" for key, value in merged.items()))
+        temporary = Path(tempfile.mkdtemp(prefix="ts-"))  # short: it is part of the sockets' paths
+        environment = project_environment() | {
+            "TS_CONFIG_FILE": str(config),
+            "LOG_LOCATION": str(directory / "logs"),
+            "METRICS_LOCATION": str(directory / "logs"),
+            "TEMP": str(temporary),
+            "TMPDIR": str(temporary),
+        }
+        return cls(environment, directory, python, [temporary])
+
+    @property
+    def properties(self) -> dict[str, str]:
+        return read_properties(Path(self.environment["TS_CONFIG_FILE"]))
+
+    @property
+    def inference(self) -> str:
+        """Address of the inference API."""
+        return self.properties["inference_address"]
+
+    @property
+    def management(self) -> str:
+        """Address of the management API."""
+        return self.properties["management_address"]
+
+    @property
+    def metrics(self) -> str:
+        """HTTP address of the metrics API."""
+        return self.properties["metrics_address"]
+
+    @property
+    def model_store(self) -> Path:
+        """The directory that archives are registered from."""
+        return self.directory / self.properties["model_store"]
+
+    @property
+    def log_dir(self) -> Path:
+        return self.directory / self.environment["LOG_LOCATION"]
+
+    @property
+    def logs(self) -> ServerLogs:
+        """What it and its workers have written."""
+        return ServerLogs(self.log_dir)
+
+    @property
+    def grpc_inference(self) -> str:
+        """Host and port of the gRPC inference service, with https:// before them if it speaks TLS."""
+        properties = self.properties
+        scheme = "https://" if properties.get("enable_grpc_ssl") == "true" else ""
+        return f"{scheme}{properties['grpc_inference_address']}:{properties['grpc_inference_port']}"
+
+    @cached_property
+    def keys(self) -> Keys | NoKeys:
+        """The keys of this server."""
+        if self.properties.get("disable_token_authorization") == "true":
+            return NoKeys()
+        return Keys(self.directory / KEY_FILE.name, self.management, verify=self.verify)
+
+    @property
+    def verify(self) -> bool | str:
+        """What its https certificates are checked against: its own certificate, unless the environment names a file."""
+        certificate = self.properties.get("certificate_file")
+        return os.environ.get("DEEPDETECT_CA_FILE") or (str(self.directory / certificate) if certificate else True)
+
+    @cached_property
+    def management_api(self) -> Management:
+        """A client of its management API, with its keys."""
+        return Management(self.management, keys=self.keys, verify=self.verify)
+
+    def http_client(self, **options: Any) -> HttpClient:
+        """A client of this server, with its keys; the options are those of `HttpClient`."""
+        return HttpClient(self.inference, **{"keys": self.keys, "verify": self.verify, **options})
+
+    def grpc_client(self, **options: Any) -> GrpcClient:
+        """The same over gRPC."""
+        return GrpcClient(self.grpc_inference, **{"keys": self.keys, "verify": self.verify, **options})
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that it loads when it starts."""
+        return [entry.removesuffix(".mar") for entry in self.properties["load_models"].split(",") if entry]
+
+    @property
+    def archives(self) -> dict[str, str]:
+        """Model -> the archive of the model store that it starts with."""
+        released = Registry(self.model_store).archives() if self.follows_releases else {}
+        return {model: released.get(model, f"{model}.mar") for model in self.models}
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The running Java process; None when there is none."""
+        try:
+            process = psutil.Process(int(self._pid_file.read_text()))
+            alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            return process if alive and "org.pytorch.serve.ModelServer" in process.cmdline() else None
+        except (OSError, ValueError, psutil.Error):
+            return None
+
+    def start(self) -> None:
+        """Starts it in the background, from where it outlives this process.
+
+        Raises:
+            ServerError: it would not start, or another server has its ports.
+        """
+        if self._answers():
+            raise ServerError(f"another server already answers at {self.management}; stop that one first")
+        Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
+        self._drain_mark.unlink(missing_ok=True)
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        with (self.log_dir / "console.log").open("w") as console:
+            models = ["--models", *self.archives.values()] if self.models else []
+            done = self._torchserve("--start", "--ncs", *models, stdout=console, stderr=subprocess.STDOUT)
+        if done.returncode or not self.process:
+            raise ServerError(f"torchserve --start failed:\n{self.logs.tail()}")
+
+    def stop(self, drain_timeout_s: float = 30.0) -> bool:
+        """Lets it finish what it has, stops it and waits until it is gone; False when it was not running.
+
+        Args:
+            drain_timeout_s: how long requests may take to finish; 0 stops at once, and TorchServe then drops them.
+        """
+        process = self.process
+        if process is not None:
+            if drain_timeout_s > 0:
+                self._drain(drain_timeout_s)
+            tree = [process, *process.children(recursive=True)]
+            self._torchserve("--stop", "--foreground", capture_output=True)
+            _, left = psutil.wait_procs(tree, timeout=10)
+            for straggler in left:
+                straggler.kill()
+            (self.directory / KEY_FILE.name).unlink(missing_ok=True)  # a killed server leaves it
+            self._drain_mark.unlink(missing_ok=True)
+        for path in self.owned:
+            shutil.rmtree(path, ignore_errors=True)
+        return process is not None
+
+    def _drain(self, timeout_s: float) -> None:
+        """Returns when all that came before is answered, and what has come since was turned away with a 503."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._hear_all(deadline)  # a describe request stands in the queue behind what is there now
+            self._drain_mark.touch()
+            self._hear_all(deadline)
+        except ClientError as error:
+            logger.warning("stopping with requests in flight: %s", error)
+
+    def _hear_all(self, deadline: float) -> None:
+        for model in self.management_api.models():
+            for served in self.management_api.versions(model):
+                hear_every_worker(self.management_api, model, served.version, deadline)
+
+    def describe(self, model: str, version: str | None = None) -> dict[str, Any] | None:
+        """What the management API says of a model, its archive's manifest included; None if it is not there."""
+        described = self._get(f"/models/{model}" + (f"/{version}" if version else ""), customized="true")
+        return described[0] if described else None
+
+    def ready(self, model: str) -> bool:
+        """Whether every worker that the model wants is READY; `/ping` would not know."""
+        described = self._get(f"/models/{model}")
+        if not described:
+            return False
+        n_ready = sum(worker["status"] == "READY" for worker in described[0]["workers"])
+        return n_ready >= max(1, described[0]["minWorkers"])
+
+    def wait_until_ready(self, models: Iterable[str] | None = None, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
+        """Returns when the server answers and all workers of the models are READY.
+
+        Args:
+            models: names; None means all that it loads when it starts.
+
+        Raises:
+            ServerError: the server died, or it took longer than `timeout_s`.
+        """
+        wanted = list(self.models if models is None else models)
+        deadline = time.monotonic() + timeout_s
+        while waiting := self._not_ready(wanted):
+            if not self.process:
+                raise ServerError(f"TorchServe died:\n{self.logs.tail()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s:\n{self.logs.tail()}")
+            time.sleep(0.2)
+
+    def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> requests.Response:
+        """Registers an archive of the model store, such as `video.mar`, and waits for its workers."""
+        return self.management_api.request("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s)
+
+    @property
+    def _drain_mark(self) -> Path:
+        return self._pid_file.with_name(DRAIN_MARK)
+
+    @property
+    def _pid_file(self) -> Path:
+        return Path(self.environment.get("TMPDIR") or self.environment["TEMP"], ".model_server.pid")
+
+    def _not_ready(self, models: Iterable[str]) -> list[str]:
+        try:
+            if self._get("/models") is None:
+                return ["the server"]
+            return [model for model in models if not self.ready(model)]
+        except KeyRefused as error:  # the key file is that of the server before, or of none
+            return [f"the server ({error})"]
+
+    def _answers(self) -> bool:
+        """Whether anybody answers at the management address, whatever it says."""
+        try:
+            requests.get(f"{self.management}/models", timeout=60, verify=self.verify)
+        except requests.exceptions.SSLError:  # somebody who has another certificate
+            return True
+        except requests.RequestException:
+            return False
+        return True
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        """What the management API answers; None when it does not, or has no such thing."""
+        try:
+            response = self.management_api.request("GET", path, parameters)
+        except requests.RequestException:
+            return None
+        return response.json() if response.ok else None
+
+    def _torchserve(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
+        command = [self.python, "-m", "ts.model_server", *arguments]
+        # umask: TorchServe takes the key file away from other users only after it has written the keys into it.
+        return subprocess.run(
+            command, cwd=self.directory, env=self.environment, start_new_session=True, umask=0o077, **options
+        )
