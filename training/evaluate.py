@@ -46,7 +46,7 @@ DEFAULT_OUTPUT = Path("build/evaluation")
 DEFAULT_RESAMPLING = Resampling()
 VARIANTS = ("fp32", "int8")  # that run on any CPU
 TEST_NOTE = "The test split was opened. It is for one measurement, when everything is decided: choose nothing by it."
-N_ROBUSTNESS_CLIPS = {False: 40, True: 12}  # by whether it is quick
+N_ROBUSTNESS_CLIPS = {False: 24, True: 12}  # by whether it is quick
 
 
 def contenders_of(paths: Sequence[Path]) -> dict[str, list[Contender]]:
@@ -235,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="splits to measure; test must be asked for, and is for one measurement at the end; default: val",
     )
     add("--quick", action="store_true", help="fewer clips and levels of damage: minutes on two cores")
-    add("--robustness-clips", type=int, metavar="N", help="damage is measured on so many; 40, --quick: 12; 0: none")
+    add("--robustness-clips", type=int, metavar="N", help="damage is measured on so many; 24, --quick: 12; 0: none")
     add("--resamples", type=int, default=1_000, metavar="N", help="of the bootstrap; default: %(default)s")
     add("--threads", type=int, default=1, metavar="N", help="torch threads; default: %(default)s, as in a worker")
     add("--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s")

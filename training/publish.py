@@ -11,10 +11,11 @@ split is opened only with --with-test, and nothing is fitted on it.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ from training.engine import Scores
 from training.evaluation import clip_inputs, score_clips
 from training.export import export_variants
 from training.measure import measure_variants, write_measured
-from training.metrics import Estimate, summarize
+from training.metrics import Estimate, summarize, threshold_at
 from training.model_card import model_card
 from training.prepare import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
 from training.quantization import calibrate, quantize_int8, save_observer_state
@@ -56,6 +57,7 @@ def publish(
     cache_dir: Path = DEFAULT_CACHE,
     with_test: bool = False,
     n_workers: int = 2,
+    false_alarm_rate: float | None = None,
 ) -> Figures:
     """Write the four files into `output` and return the figures of each split and variant.
 
@@ -66,6 +68,7 @@ def publish(
         cache_dir: of prepared clips.
         with_test: measure the test split, too.
         n_workers: threads that decode.
+        false_alarm_rate: see `fit_calibration`.
 
     Raises:
         DatasetError: the cache is stale, or a split that is needed is empty.
@@ -87,14 +90,19 @@ def publish(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as scratch:
         staged = Path(scratch) / "weights"
         staged.mkdir()
-        figures = _write(net, record, spec, clips, staged)
+        figures = _write(net, record, spec, clips, staged, false_alarm_rate)
         for path in staged.iterdir():
             path.replace(output / path.name)
     return figures
 
 
 def _write(
-    net: nn.Module, record: dict, spec: InputSpec, clips: dict[str, list[PreparedClip]], folder: Path
+    net: nn.Module,
+    record: dict,
+    spec: InputSpec,
+    clips: dict[str, list[PreparedClip]],
+    folder: Path,
+    false_alarm_rate: float | None,
 ) -> Figures:
     """The four files of `publish`, in an empty folder."""
     meta = {name: record[name] for name in ("network", "spec", "labels")}
@@ -102,7 +110,7 @@ def _write(
     save_weights(weights_path, net, meta)
     net = load_weights(weights_path)[0]  # from here on what is served: the weights as rounded
     variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, folder)}
-    calibration = fit_calibration(score_clips(net, clips["val"], spec))
+    calibration = fit_calibration(score_clips(net, clips["val"], spec), false_alarm_rate)
     figures = _figures(variants, clips, spec, calibration)
     meta |= {"calibration": calibration.to_dict(), "metrics": plain_figures(figures)}
     save_weights(weights_path, net, meta)
@@ -115,11 +123,15 @@ def _write(
     return figures
 
 
-def fit_calibration(scores: Scores) -> Calibration:
-    """Platt scaling of the margin, both classes weighing alike, with the threshold at even odds.
+def fit_calibration(scores: Scores, false_alarm_rate: float | None = None) -> Calibration:
+    """Platt scaling of the margin, both classes weighing alike.
 
     J. Platt, "Probabilistic outputs for support vector machines" (1999); the
     weights make p_fake independent of how many fakes the validation split holds.
+
+    Args:
+        scores: of the validation clips.
+        false_alarm_rate: the threshold lets no larger share of their real clips count as fake; None cuts at even odds.
 
     Raises:
         NoBetterThanChanceError: the margin does not rise with the label.
@@ -131,7 +143,12 @@ def fit_calibration(scores: Scores) -> Calibration:
         raise NoBetterThanChanceError(
             "the network is no better than chance on the validation clips; there is nothing to publish"
         )
-    return Calibration(temperature=round(1 / slope, DIGITS), bias=round(bias, DIGITS))
+    fitted = Calibration(temperature=round(1 / slope, DIGITS), bias=round(bias, DIGITS))
+    if false_alarm_rate is None:
+        return fitted
+    threshold = threshold_at(fitted.p_fake(scores.logits[scores.labels == 0]), false_alarm_rate)
+    upwards = math.ceil(threshold * 10**DIGITS) / 10**DIGITS  # down might let one more of them through
+    return replace(fitted, threshold=min(upwards, 1.0))
 
 
 def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, output: Path) -> nn.Module:
@@ -193,7 +210,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="that decode clips; default: %(default)s"
     )
+    parser.add_argument(
+        "--false-alarm-rate",
+        type=float,
+        metavar="RATE",
+        help="choose the threshold so that no larger share of val's real clips counts as fake, e.g. 0.05; "
+        "default: even odds",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.false_alarm_rate is not None and not 0 <= arguments.false_alarm_rate <= 1:
+        parser.error(f"--false-alarm-rate is {arguments.false_alarm_rate}; it must lie between 0 and 1")
     figures = publish(
         arguments.checkpoint,
         saved_data(arguments.checkpoint).load(arguments.dataset),
@@ -201,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cache_dir=arguments.cache,
         with_test=arguments.with_test,
         n_workers=arguments.workers,
+        false_alarm_rate=arguments.false_alarm_rate,
     )
     for split, by_variant in figures.items():
         for variant, estimates in by_variant.items():

@@ -120,6 +120,17 @@ def test_calibration_does_not_follow_the_share_of_fakes():
     assert fitted.bias == pytest.approx(0.0, abs=0.25)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.1])
+def test_threshold_for_a_false_alarm_rate_keeps_to_it_and_is_the_lowest(rate):
+    rng = np.random.default_rng(2)
+    labels = np.repeat([0, 1], [100, 50])
+    scores = make_scores(rng.normal(3.0 * labels, 1.0), labels)
+    fitted = fit_calibration(scores, rate)
+    assert fitted.threshold != 0.5 == fit_calibration(scores).threshold
+    real = fitted.p_fake(scores.logits[labels == 0])
+    assert (real >= fitted.threshold).mean() == pytest.approx(rate)
+
+
 def test_network_worse_than_chance_is_not_published():
     labels = np.arange(40) % 2
     with pytest.raises(ValueError, match="no better than chance"):
