@@ -189,10 +189,11 @@ def _ensemble(
     resampling: Resampling,
 ) -> dict:
     """Muxed pairs under the configured weights, and under those that val's pairs would choose."""
-    part: dict = {"splits": {}, "variants": {name: one.served.name for name, one in contenders.items()}}
+    part: dict = {"splits": {}, "left_out": {}, "variants": {name: one.served.name for name, one in contenders.items()}}
     for split in splits:
         chosen = {modality: select(data[modality], split) for modality in contenders}
         found = score_pairs(contenders, make_pairs(chosen["video"], chosen["audio"]), cache)
+        part["left_out"][split] = found.n_left_out
         rows = {"ensemble": found.fused(DEFAULT_WEIGHTS)}
         rows |= {f"{modality} of the pairs": p_fake for modality, p_fake in found.p_fakes.items()}
         part["splits"][split] = {

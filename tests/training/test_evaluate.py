@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_test_split_is_closed_unless_it_is_asked_for(report, data, audio_artifac
     assert report["splits"] == ["val"]
     assert report["notes"] == []
     cache = ScoreCache(tmp_path / "scores.jsonl")
-    as_test = [clip.__class__(**(clip.__dict__ | {"split": "test"})) for clip in select(data["audio"], "train")]
+    as_test = [replace(clip, split="test") for clip in select(data["audio"], "train")]
     found = evaluate(
         contenders_of([audio_artifact]),
         {"audio": [*data["audio"], *as_test]},
@@ -105,6 +106,23 @@ def test_what_was_scored_is_not_scored_again(data, audio_artifact, tmp_path, mon
 
     monkeypatch.setattr(Artifact, "forward", refuse)
     assert run() == first
+
+
+def test_broken_file_is_left_out_of_everything(data, audio_artifact, video_artifact, tmp_path):
+    broken = {}
+    for modality, clips in data.items():
+        path = tmp_path / f"broken_{modality}"
+        path.write_bytes(b"no media " + modality.encode())
+        broken[modality] = [*clips, replace(select(clips, "val")[0], path=path)]
+    contenders = contenders_of([video_artifact, audio_artifact])
+    cache = ScoreCache(tmp_path / "scores.jsonl")
+    found = evaluate(contenders, broken, cache, quick=True, n_robustness_clips=8, resampling=FEW)
+    for modality, n_usable in (("video", 2), ("audio", 4)):
+        part = found["modalities"][modality]
+        assert sum(part["splits"]["val"]["refused"].values()) == 1
+        curves = [*part["robustness"]["damage"].values(), *part["robustness"]["attacks"].values()]
+        assert all(point["clips"] <= n_usable for curve in curves for points in curve.values() for point in points)
+    assert found["ensemble"]["left_out"]["val"] >= 1
 
 
 def test_errors_name_what_is_wrong(audio_dataset, video_dataset, audio_artifact, tmp_path, capsys):

@@ -6,7 +6,8 @@ A degraded clip is a file again, and goes through the same decoding, face search
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ import av
 import cv2
 import numpy as np
 
+from model_defs.errors import DetectionError, ErrorCode
 from training.audio_codecs import Codec, decode, encode
 
 AUDIO_RATE_HZ = 16_000  # that sounds are degraded at
@@ -51,8 +53,22 @@ class Degradation:
         return [1, self.modality, self.axis, self.level]
 
     def __call__(self, path: Path, seed: int) -> bytes:
-        """The degraded file; the same path and seed give the same."""
-        return self.apply(path, np.random.default_rng(seed))
+        """The degraded file; the same path and seed give the same.
+
+        Raises:
+            DetectionError: `undecodable_media`, the file cannot be read for it.
+        """
+        with refusing():
+            return self.apply(path, np.random.default_rng(seed))
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What libav says to a file that is damaged, or lacks the track, as the refusal that serving gives."""
+    try:
+        yield
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise DetectionError(ErrorCode.UNDECODABLE_MEDIA, f"the file cannot be made another: {error}") from error
 
 
 def video_degradations(*, quick: bool) -> list[Degradation]:

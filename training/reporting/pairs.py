@@ -14,11 +14,12 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 from tqdm import tqdm
 
-from model_defs.engine import Item, load_engine
+from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import DetectionError
 from model_defs.fusion import fuse
 from model_defs.weights import sha256_of
 from training.clip import Clip
+from training.reporting.degrade import refusing
 from training.reporting.scoring import Contender, ScoreCache
 
 
@@ -36,10 +37,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairScores:
-    """Pairs as the ensemble answered them: calibrated P(fake) of each modality, (n,)."""
+    """Pairs as the ensemble answered them: calibrated P(fake) of each modality, (n,), and how many gave no score."""
 
     pairs: tuple[Pair, ...]
     p_fakes: Mapping[str, np.ndarray]
+    n_left_out: int = 0
 
     @property
     def labels(self) -> np.ndarray:
@@ -104,15 +106,25 @@ def score_pairs(contenders: Mapping[str, Contender], pairs: Sequence[Pair], cach
     for pair in tqdm(pairs, "ensemble", unit="clip", leave=False):
         key = cache.key("pair", served, sha256_of(pair.video.path), sha256_of(pair.audio.path))
         if (record := cache.get(key)) is None:
-            answer = engine.detect_batch([Item(mux(pair.video.path, pair.audio.path))])[0]
-            judged = {} if isinstance(answer, DetectionError) else answer["modalities"]
+            judged = _judge(engine, pair)
             record = {modality: judged.get(modality, {}).get("p_fake") for modality in contenders}
             cache.put(key, record)
         if None not in record.values():
             kept.append(pair)
             rows.append([record[modality] for modality in contenders])
     columns = np.array(rows, dtype=float).reshape(-1, len(contenders)).T
-    return PairScores(tuple(kept), dict(zip(contenders, columns, strict=True)))
+    return PairScores(tuple(kept), dict(zip(contenders, columns, strict=True)), len(pairs) - len(kept))
+
+
+def _judge(engine: Engine, pair: Pair) -> dict[str, dict]:
+    """What the engine says of each modality; empty where it refuses, or there is nothing to mux."""
+    try:
+        with refusing():
+            muxed = mux(pair.video.path, pair.audio.path)
+    except DetectionError:
+        return {}
+    answer = engine.detect_batch([Item(muxed)])[0]
+    return {} if isinstance(answer, DetectionError) else answer["modalities"]
 
 
 def fit_weights(scores: PairScores) -> dict[str, float]:

@@ -205,7 +205,8 @@ def _ensemble(part: Mapping) -> Iterator[Block]:
         "p",
         f"Video and audio clips of the same class, muxed and judged by the engine that serves ({variants}). "
         "Picture and sound of a pair were forged by systems that have nothing to do with each other. "
-        "Resampled by the group of the picture.",
+        "Resampled by the group of the picture. "
+        f"Left out, for one of both could not be scored: {sum(part['left_out'].values())}.",
     )
     yield Block(
         "table", rows=_measures([(s, name, one) for s, found in part["splits"].items() for name, one in found.items()])
