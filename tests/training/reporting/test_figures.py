@@ -37,9 +37,10 @@ def test_breakdown_sets_each_system_against_all_real_clips(audio_contender):
 def test_thresholds_are_chosen_on_val_and_told_of_each_split():
     real = np.arange(20) / 20
     other = (np.array([0, 0, 1, 1]), np.array([0.1, 0.99, 0.92, 0.97]))
-    rows = figures.thresholds(real, {"val": (np.zeros(20, int), real), "test": other})
+    val = (np.array([0] * 20 + [1]), np.append(real, 0.96))
+    rows = figures.thresholds(real, {"val": val, "test": other})
     at = {row["false_alarm_rate"]: row for row in rows}
-    assert at[0.05]["splits"]["val"]["false_alarms"] == 0.05
+    assert at[0.05]["splits"]["val"] == {"false_alarms": 0.05, "hits": 1.0}
     assert at[0.05]["splits"]["test"] == {"false_alarms": 0.5, "hits": 1.0}
     assert at[0.01]["splits"]["test"]["hits"] == 0.5  # above 0.95
 
