@@ -58,7 +58,7 @@ def test_report_has_its_parts(report, report_folder):
         part = report["modalities"][modality]
         assert all(len(one["sha256"]) == 64 for one in part["artifacts"].values())
         assert all(len(curve) == 3 for curves in part["robustness"]["damage"].values() for curve in curves.values())
-        assert len(part["robustness"]["attacks"]) == 2
+        assert len(part["robustness"]["attacks"]) == 3
         assert part["splits"]["val"]["floor"]["counts"] == part["splits"]["val"]["models"][f"{modality} fp32"]["counts"]
     assert set(report["modalities"]["audio"]["splits"]["val"]["models"]) == {"audio fp32", "audio int8"}
     assert set(report["ensemble"]["fusion"]) == {"configured", "fitted"}

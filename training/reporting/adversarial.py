@@ -1,8 +1,9 @@
 """Noise that is made to mislead: FGSM and PGD on what the network is fed, by an attacker who has its weights.
 
 Budgets are the largest change of any one value. For video it is in 1/255 of a channel's range, and the changed crop
-stays a picture. For audio it is a share of the standard deviation of the clip's features; such features need not belong
-to any sound, so this is harsher than an attack on the waveform, which was not tried.
+stays in range; a change below 0.5 would not outlast rounding to 8 bits. For audio it is a share of the standard
+deviation of the clip's features; such features need not belong to any sound, so this is harsher than an attack on the
+waveform, which was not tried.
 
 I. Goodfellow, J. Shlens, C. Szegedy, "Explaining and harnessing adversarial examples" (2015);
 A. Madry and others, "Towards deep learning models resistant to adversarial attacks" (2018).
@@ -35,7 +36,8 @@ class Attack:
 
     Attributes:
         budget: in 1/255 (video) or shares of the features' standard deviation (audio).
-        n_steps: 1 is FGSM; more is PGD from the clean input.
+        n_steps: 0 is chance, a control: each value moves by the whole budget, up or down by lot; 1 is FGSM; more is
+            PGD from the clean input.
     """
 
     budget: float
@@ -43,7 +45,7 @@ class Attack:
 
     @property
     def axis(self) -> str:
-        return "FGSM" if self.n_steps == 1 else f"PGD, {self.n_steps} steps"
+        return {0: "random signs", 1: "FGSM"}.get(self.n_steps, f"PGD, {self.n_steps} steps")
 
     @property
     def name(self) -> str:
@@ -57,7 +59,7 @@ def attacks(modality: str, *, quick: bool) -> list[Attack]:
     """From weak to strong."""
     budgets = {"video": (0.1, 0.25, 0.5, 1.0), "audio": (0.01, 0.02, 0.05, 0.1)}[modality]
     n_steps = 5 if quick else 10
-    return [Attack(budget, steps) for steps in (1, n_steps) for budget in (budgets[1::2] if quick else budgets)]
+    return [Attack(budget, steps) for steps in (0, 1, n_steps) for budget in (budgets[1::2] if quick else budgets)]
 
 
 def perturb(artifact: Artifact, inputs: Tensor, label: int, attack: Attack) -> Tensor:
@@ -70,6 +72,9 @@ def perturb(artifact: Artifact, inputs: Tensor, label: int, attack: Attack) -> T
     """
     scale, low, high = _bounds(artifact, inputs)
     budget = attack.budget * scale
+    if attack.n_steps == 0:
+        signs = torch.randint(0, 2, inputs.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        return _within(inputs + budget * signs, low, high)
     step = budget if attack.n_steps == 1 else budget * STEP_SHARE / attack.n_steps
     changed = inputs.clone()
     for _ in range(attack.n_steps):
@@ -82,8 +87,12 @@ def perturb(artifact: Artifact, inputs: Tensor, label: int, attack: Attack) -> T
         with torch.no_grad():
             changed = changed - step * gradient.sign()
             changed = torch.minimum(torch.maximum(changed, inputs - budget), inputs + budget)
-            changed = changed if low is None else torch.minimum(torch.maximum(changed, low), high)
+            changed = _within(changed, low, high)
     return changed.detach()
+
+
+def _within(changed: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
+    return changed if low is None else torch.minimum(torch.maximum(changed, low), high)
 
 
 def _bounds(artifact: Artifact, inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:

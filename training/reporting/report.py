@@ -175,7 +175,9 @@ def _robustness(modality: str, found: Mapping) -> Iterator[Block]:
     )
     if found["attacks"]:
         yield Block(
-            "p", f"By an attacker who has the weights; budgets in {found['budget_unit']}, on the network's input."
+            "p",
+            f"By an attacker who has the weights; budgets in {found['budget_unit']}, on the network's input. "
+            "Random signs move each value as far, but by lot.",
         )
         title = f"{modality}: AUC under attack"
         yield Block("image", title, image=plots.robustness(title, found["attacks"]))

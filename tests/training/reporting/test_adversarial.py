@@ -39,10 +39,19 @@ def test_features_move_by_a_share_of_their_deviation(audio_contender):
     assert margin(artifact, strong) < margin(artifact, weak) < margin(artifact, inputs)
 
 
+def test_chance_moves_as_far_and_misleads_little(video_contender):
+    artifact = video_contender.scorer.artifact
+    inputs = torch.zeros(1, 4, 3, 32, 32)
+    by_lot, by_gradient = (perturb(artifact, inputs, 1, Attack(2.0, n_steps)) for n_steps in (0, 1))
+    torch.testing.assert_close(by_lot.abs(), by_gradient.abs())
+    moved = [abs(margin(artifact, changed) - margin(artifact, inputs)) for changed in (by_lot, by_gradient)]
+    assert moved[0] < 0.1 * moved[1]
+
+
 @pytest.mark.parametrize("modality", ["video", "audio"])
-def test_both_attacks_have_the_same_budgets(modality):
+def test_all_attacks_have_the_same_budgets(modality):
     budgets: dict[int, list[float]] = {}
     for attack in attacks(modality, quick=True):
         budgets.setdefault(attack.n_steps, []).append(attack.budget)
-    assert len(budgets) == 2
+    assert len(budgets) == 3
     assert len({tuple(values) for values in budgets.values()}) == 1
