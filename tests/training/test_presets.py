@@ -22,7 +22,7 @@ SMALL_VIDEO = {"size_px": "32", "train_px": "32", "n_frames": "2", "train_frames
 PAGE = (PRESETS_DIR.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
-def test_page_names_every_preset_and_format_and_no_other_option():
+def test_page_names_every_preset_and_format_and_no_other_option(capsys):
     table = PAGE.split("| preset | script |")[1].split("\n\n")[0]
     named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]+)\|", table, flags=re.MULTILINE))))
     assert named == set(preset_names())
@@ -32,6 +32,10 @@ def test_page_names_every_preset_and_format_and_no_other_option():
         importlib.import_module(f"training.{name}") for name in ("train_audio", "train_video", "pretrain_frames")
     ]
     known = {name.replace("_", "-") for script in scripts for name in script.options().options}
+    for name in ("prepare", "publish", "evaluate"):
+        with pytest.raises(SystemExit):
+            importlib.import_module(f"training.{name}").main(["--help"])
+    known |= set(re.findall(r"--([a-z][a-z-]+)", capsys.readouterr().out))
     torchrun = {"nproc-per-node", "nnodes", "rdzv-backend", "rdzv-endpoint", "logdir"}
     flags = set(re.findall(r"--([a-z][a-z-]+)", PAGE.replace("_", "-"))) - torchrun
     assert flags - known <= {"config", "show-config", "help", "no-export"}
