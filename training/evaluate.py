@@ -1,9 +1,9 @@
 """What the exported models are worth: figures with intervals, robustness curves, calibration, one report.
 
-    make evaluate                                              # video, audio and the ensemble, val split
-    python -m training.evaluate --quick                        # the same on few clips and levels
-    python -m training.evaluate --artifact runs/mine/model.exported/artifact --audio-data clips/
-    python -m training.evaluate --split val test               # once, when all is decided
+    python -m training.evaluate --video-data videos/ --audio-data sounds/            # and the ensemble: make evaluate
+    python -m training.evaluate --audio-data sounds/ --quick                         # on few clips and levels
+    python -m training.evaluate --audio-data sounds/ --artifact runs/mine/model.exported/artifact
+    python -m training.evaluate --audio-data sounds/ --split val test                # once, when all is decided
 
 Artifacts are TorchScript directories as training.export writes them; fp32 and int8 stand beside each other, and further
 artifacts (a light model, last week's) beside the first. Every file goes the way of a request, from decoding to
@@ -222,7 +222,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="+",
         default=DEFAULT_ARTIFACTS,
         metavar="DIR",
-        help="artifact directories; the first of each modality is what the ensemble uses; default: %(default)s",
+        help="artifact directories; the first of each modality is what the ensemble uses; default: "
+        + ", ".join(map(str, DEFAULT_ARTIFACTS)),
     )
     add("--video-data", type=Path, metavar="DIR", help="labelled clips for the video models")
     add("--audio-data", type=Path, metavar="DIR", help="labelled clips for the audio models")
