@@ -52,6 +52,20 @@ class Exchange:
         )
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Requests that were handled together.
+
+    Attributes:
+        duration_s: from their arrival at the handler to the last answer; every request of a batch takes as long.
+        arrived_s: when that was, in seconds since 1970.
+    """
+
+    exchanges: Sequence[Exchange]
+    duration_s: float
+    arrived_s: float
+
+
 def is_grpc(context: Any, index: int) -> bool:
     """Only gRPC brings no request headers, just those of its parts."""
     return not any(isinstance(value, str) for value in context.get_all_request_header(index).values())

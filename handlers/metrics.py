@@ -20,7 +20,7 @@ from ts.metrics.caching_metric import CachingMetric
 from ts.metrics.metric_cache_errors import MetricsCacheKeyError
 from ts.metrics.metric_type_enum import MetricTypes
 
-from handlers.exchange import Exchange
+from handlers.exchange import Batch, Exchange
 from model_defs.errors import DetectionError, ErrorCode
 
 HEARTBEAT_S = 10.0
@@ -69,27 +69,13 @@ class Metrics:
             for values in product(*labels):
                 self._emit(MetricTypes.COUNTER, name, 0, *values)
 
-    def record(self, exchanges: Sequence[Exchange], duration_s: float) -> None:
-        """Counts one batch.
-
-        Args:
-            exchanges: its requests.
-            duration_s: from its arrival at the handler to the last answer; every request of a batch takes as long.
-        """
+    def record(self, batches: Sequence[Batch]) -> None:
+        """Counts what was answered; counters are summed over all of it, an observation is a line of its own."""
         sums: Counter[tuple[str, ...]] = Counter()
-        arrived_s = time.time() - duration_s
-        self._observe("deepdetect_batch_size", len(exchanges))
-        for exchange in exchanges:
-            self._observe("deepdetect_handler_seconds", duration_s)
-            if exchange.sent_s is not None and abs(arrived_s - exchange.sent_s) < MAX_QUEUE_S:
-                self._observe("deepdetect_queue_seconds", max(0.0, arrived_s - exchange.sent_s))
-            sums["deepdetect_requests_total", exchange.transport, str(exchange.status)] += 1
-            sums["deepdetect_received_bytes_total",] += sum(exchange.sizes_bytes)
-            for outcome in exchange.outcomes:
-                if isinstance(outcome, DetectionError):
-                    sums["deepdetect_refusals_total", outcome.code.value] += 1
-                else:
-                    self._count_answer(outcome, sums)
+        for batch in batches:
+            self._observe("deepdetect_batch_size", len(batch.exchanges))
+            for exchange in batch.exchanges:
+                self._count_exchange(exchange, batch, sums)
         for (name, *labels), total in sums.items():
             if total:
                 self._emit(MetricTypes.COUNTER, name, total, *labels)
@@ -125,6 +111,18 @@ class Metrics:
                 time.sleep(HEARTBEAT_S)
 
         threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+
+    def _count_exchange(self, exchange: Exchange, batch: Batch, sums: Counter[tuple[str, ...]]) -> None:
+        self._observe("deepdetect_handler_seconds", batch.duration_s)
+        if exchange.sent_s is not None and abs(batch.arrived_s - exchange.sent_s) < MAX_QUEUE_S:
+            self._observe("deepdetect_queue_seconds", max(0.0, batch.arrived_s - exchange.sent_s))
+        sums["deepdetect_requests_total", exchange.transport, str(exchange.status)] += 1
+        sums["deepdetect_received_bytes_total",] += sum(exchange.sizes_bytes)
+        for outcome in exchange.outcomes:
+            if isinstance(outcome, DetectionError):
+                sums["deepdetect_refusals_total", outcome.code.value] += 1
+            else:
+                self._count_answer(outcome, sums)
 
     def _count_answer(self, answer: Mapping[str, Any], sums: Counter[tuple[str, ...]]) -> None:
         p_fake = answer["probabilities"]["fake"]

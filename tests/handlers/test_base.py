@@ -106,6 +106,7 @@ def test_grpc_streams_are_told_to_end_and_carry_the_request_id(handler):
 def test_a_fault_in_the_metrics_costs_no_answer(handler, caplog):
     handler.reporter = Reporter(handler.engine, None)
     assert handle(handler, b"bad") == [(422, BAD.to_dict())]
+    handler.reporter.flush()
     assert "could not be reported" in caplog.text
 
 

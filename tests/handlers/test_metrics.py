@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
 
-from handlers.exchange import Exchange
+from handlers.exchange import Batch, Exchange
 from handlers.metrics import COUNTER_LABELS, Metrics, worker_name
 from model_defs.caching.detection_cache import DetectionCache
 from model_defs.caching.settings import CacheSettings
@@ -73,8 +73,12 @@ def exchange(*outcomes, status: int = 200, size_bytes: int = 100) -> Exchange:
     return Exchange("id", "http", status, [size_bytes] * len(outcomes), outcomes)
 
 
+def batch(exchanges: list[Exchange], duration_s: float) -> Batch:
+    return Batch(exchanges, duration_s, time.time() - duration_s)
+
+
 def test_a_verdict_is_counted_under_its_labels(metrics, emitted):
-    metrics.record([exchange(answer(decode=0.2, forward=0.1, fuse=0.00001))], 0.4)
+    metrics.record([batch([exchange(answer(decode=0.2, forward=0.1, fuse=0.00001))], 0.4)])
     assert emitted() == {
         ("deepdetect_batch_size",): [1],
         ("deepdetect_handler_seconds",): [0.4],
@@ -94,8 +98,8 @@ def test_a_verdict_is_counted_under_its_labels(metrics, emitted):
 
 def test_counters_are_summed_over_the_batch_and_durations_are_not(metrics, emitted):
     refusal = DetectionError(ErrorCode.NO_FACE, "no\n[METRICS]face")
-    batch = [exchange(answer(decode=0.1)), exchange(answer(decode=0.3)), exchange(refusal, refusal, status=422)]
-    metrics.record(batch, 0.5)
+    exchanges = [exchange(answer(decode=0.1)), exchange(answer(decode=0.3)), exchange(refusal, refusal, status=422)]
+    metrics.record([batch(exchanges, 0.5)])
     lines = emitted()
     assert lines["deepdetect_batch_size",] == [3]
     assert lines["deepdetect_handler_seconds",] == [0.5] * 3
@@ -106,18 +110,27 @@ def test_counters_are_summed_over_the_batch_and_durations_are_not(metrics, emitt
     assert lines["deepdetect_requests_total", "http", "422"] == [1]
 
 
+def test_batches_that_are_reported_together_are_told_apart_where_it_matters(metrics, emitted):
+    metrics.record([batch([exchange(answer())], 0.5), batch([exchange(answer()), exchange(answer(0.9))], 0.2)])
+    lines = emitted()
+    assert lines["deepdetect_batch_size",] == [1, 2]
+    assert lines["deepdetect_handler_seconds",] == [0.5, 0.2, 0.2]
+    assert lines["deepdetect_verdicts_total", "Real"] == [2]
+    assert lines["deepdetect_verdicts_total", "Fake"] == [1]
+
+
 @pytest.mark.parametrize(("ago_s", "queued_s"), [(3.0, 2.5), (0.4, 0.0), (1e6, None), (-1e6, None)])
 def test_time_in_the_queue_ends_where_the_handler_begins_and_a_wrong_clock_is_left_out(
     metrics, emitted, ago_s, queued_s
 ):
     sent = Exchange("id", "http", 200, [1], [answer()], sent_s=time.time() - ago_s)
-    metrics.record([sent], 0.5)
+    metrics.record([batch([sent], 0.5)])
     expected = None if queued_s is None else [pytest.approx(queued_s, abs=0.2)]
     assert emitted().get(("deepdetect_queue_seconds",)) == expected
 
 
 def test_a_hit_is_a_verdict_for_which_nothing_was_decoded_or_scored(metrics, emitted):
-    metrics.record([exchange(answer(cache="hit", decode=0.1))], 0.001)
+    metrics.record([batch([exchange(answer(cache="hit", decode=0.1))], 0.001)])
     lines = emitted()
     assert lines["deepdetect_cache_lookups_total", "hit"] == [1]
     assert lines["deepdetect_verdicts_total", "Real"] == [1]
@@ -128,7 +141,7 @@ def test_a_hit_is_a_verdict_for_which_nothing_was_decoded_or_scored(metrics, emi
     ("p_fake", "decile"), [(0.0, "0.0-0.1"), (0.7, "0.7-0.8"), (0.999999, "0.9-1.0"), (1.0, "0.9-1.0")]
 )
 def test_p_fake_falls_into_its_tenth(metrics, emitted, p_fake, decile):
-    metrics.record([exchange(answer(p_fake))], 0.1)
+    metrics.record([batch([exchange(answer(p_fake))], 0.1)])
     assert emitted()["deepdetect_p_fake_total", decile] == [1]
 
 
@@ -166,7 +179,7 @@ def test_under_another_metrics_configuration_the_worker_goes_on_and_warns_once(c
     bare.cache.clear()
     metrics = Metrics(bare, "video", "1.0")
     for _ in range(2):
-        metrics.record([exchange(answer())], 0.1)
+        metrics.record([batch([exchange(answer())], 0.1)])
     warnings = [record.getMessage() for record in caplog.records if "not declared" in record.getMessage()]
     assert len(warnings) == len(set(warnings)) > 3
 
