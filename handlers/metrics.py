@@ -80,14 +80,16 @@ class Metrics:
             if total:
                 self._emit(MetricTypes.COUNTER, name, total, *labels)
 
-    def beat(self, cache_stats: Mapping[str, Any]) -> None:
+    def beat(self, cache_stats: Mapping[str, Any], n_stuck: int) -> None:
         """Tells that the worker lives, and the state of what it holds.
 
         Args:
             cache_stats: `DetectionCache.stats()`; empty where nothing is remembered.
+            n_stuck: decoding threads that were given up and have not come back.
         """
         self._gauge("deepdetect_worker_heartbeat_timestamp_seconds", round(time.time(), 3))
         self._gauge("deepdetect_worker_memory_bytes", psutil.Process().memory_info().rss)
+        self._gauge("deepdetect_worker_stuck_threads", n_stuck)
         for tier in CACHE_TIERS:
             if tier in cache_stats:
                 self._gauge("deepdetect_cache_items", cache_stats[tier]["items"], tier)
@@ -99,13 +101,13 @@ class Metrics:
             if new_errors:
                 self._emit(MetricTypes.COUNTER, "deepdetect_cache_store_errors_total", new_errors)
 
-    def start_beating(self, cache_stats: Callable[[], Mapping[str, Any]]) -> None:
-        """Beats now, and then each `HEARTBEAT_S` until the process ends."""
+    def start_beating(self, state: Callable[[], tuple[Mapping[str, Any], int]]) -> None:
+        """Beats now, and then each `HEARTBEAT_S` until the process ends; `state` gives the arguments of `beat`."""
 
         def beat() -> None:
             while True:
                 try:
-                    self.beat(cache_stats())
+                    self.beat(*state())
                 except Exception:  # such as a cache that cannot be asked: the worker itself still lives
                     logging.getLogger(__name__).exception("a heartbeat failed")
                 time.sleep(HEARTBEAT_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -38,7 +38,7 @@ class Reporter:
     def start(self) -> None:
         """Sets out every counter, and from now on reports batches soon after they are handed in, and the worker."""
         self._metrics.announce()
-        self._metrics.start_beating(lambda: {} if self._engine.cache is None else self._engine.cache.stats())
+        self._metrics.start_beating(self._state)
         threading.Thread(target=self._run, name="reports", daemon=True).start()
 
     def report(
@@ -69,6 +69,9 @@ class Reporter:
             self._metrics.record(batches)
         except Exception:
             logger.exception("%d batches could not be reported", len(batches))
+
+    def _state(self) -> tuple[Mapping[str, Any], int]:
+        return {} if self._engine.cache is None else self._engine.cache.stats(), self._engine.n_stuck
 
     def _run(self) -> None:
         while True:

@@ -30,22 +30,21 @@ PEAK_LIMIT = 1.0  # the gain stops short of clipping
 class AudioSample:
     """One clip, ready for an audio network."""
 
-    windows: np.ndarray  # (W, n_samples) float32, levelled
     starts_s: list[float]  # where each window starts in the clip
-    features: torch.Tensor  # (W, n_steps, n_features) float32
+    features: torch.Tensor  # (W, n_steps, n_features) float32, W windows
     features_s: float  # wall time spent here
     warnings: list[str] = field(default_factory=list)
 
 
 def audio_sample(segments: Sequence[AudioSegment], spec: AudioSpec, frontend: nn.Module) -> AudioSample:
-    """Windows and features of one clip, by `audio_features.create_frontend(spec)`.
+    """The features of one clip, window by window, by `audio_features.create_frontend(spec)`.
 
     See `prepare_windows` for the other arguments and what is raised.
     """
     began_s = time.perf_counter()
     windows, starts_s, warnings = prepare_windows(segments, spec)
     features = frontend(torch.from_numpy(windows))
-    return AudioSample(windows, starts_s, features, time.perf_counter() - began_s, warnings)
+    return AudioSample(starts_s, features, time.perf_counter() - began_s, warnings)
 
 
 def prepare_windows(segments: Sequence[AudioSegment], spec: AudioSpec) -> tuple[np.ndarray, list[float], list[str]]:

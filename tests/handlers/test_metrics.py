@@ -155,21 +155,22 @@ def test_every_series_of_a_counter_is_set_out_at_nought(metrics, emitted):
 
 
 def test_a_heartbeat_tells_the_state_of_the_worker(metrics, emitted):
-    metrics.beat(STATS | {"store_up": False, "store_errors": 3})
+    metrics.beat(STATS | {"store_up": False, "store_errors": 3}, 2)
     lines = emitted()
     assert lines["deepdetect_worker_heartbeat_timestamp_seconds", "9000"][0] == pytest.approx(time.time(), abs=60)
     assert lines["deepdetect_worker_memory_bytes", "9000"][0] > 10 * 2**20
+    assert lines["deepdetect_worker_stuck_threads", "9000"] == [2]
     assert lines["deepdetect_cache_items", "9000", "results"] == [7]
     assert lines["deepdetect_cache_bytes", "9000", "samples"] == [4096]
     assert lines["deepdetect_cache_store_up", "9000"] == [0]
     assert lines["deepdetect_cache_store_errors_total",] == [3]
-    metrics.beat(STATS | {"store_up": True, "store_errors": 5})
+    metrics.beat(STATS | {"store_up": True, "store_errors": 5}, 0)
     assert emitted()["deepdetect_cache_store_errors_total",] == [2]
 
 
 @pytest.mark.parametrize("stats", [{}, DetectionCache(CacheSettings(store="memory")).stats()])
 def test_without_a_shared_store_nothing_is_said_of_one(metrics, emitted, stats):
-    metrics.beat(stats)
+    metrics.beat(stats, 0)
     assert not [name for name, *_ in emitted() if "store" in name]
 
 

@@ -161,11 +161,13 @@ def test_too_little_sound_is_refused() -> None:
     assert "at least 0.2 s" in error.message
 
 
-def test_audio_sample_holds_windows_and_their_features() -> None:
+def test_audio_sample_holds_the_features_of_its_windows() -> None:
     frontend = MfccFrontend(SPEC)
-    sample = audio_sample([AudioSegment(0.0, sound(9.0))], SPEC, frontend)
-    assert sample.windows.shape == (3, N)
+    segments = [AudioSegment(0.0, sound(9.0))]
+    sample = audio_sample(segments, SPEC, frontend)
+    windows, _, _ = prepare_windows(segments, SPEC)
+    assert windows.shape == (3, N)
     assert sample.features.shape == (3, SPEC.n_steps, SPEC.n_features)
     assert sample.starts_s == pytest.approx([0.0, 2.5, 5.0])
-    assert torch.equal(sample.features, frontend(torch.from_numpy(sample.windows)))
+    assert torch.equal(sample.features, frontend(torch.from_numpy(windows)))
     assert not sample.warnings

@@ -172,7 +172,7 @@ def test_every_network_can_be_explained(name):
         assert record["p_fake"] == pytest.approx(np.mean(record["frame_p_fake"]), abs=0.05)
     else:
         spec = network.spec
-        sample = AudioSample(np.empty(0), [0.0, 3.0], torch.randn(2, spec.n_steps, spec.n_features), 0.0)
+        sample = AudioSample([0.0, 3.0], torch.randn(2, spec.n_steps, spec.n_features), 0.0)
         artifact = Artifact(net, {}, spec, "fp32", "cpu")
         record = audio_scores(artifact, sample, Calibration())
         assert np.isfinite(record["stretch_effect"]).all()
