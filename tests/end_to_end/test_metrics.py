@@ -252,10 +252,12 @@ def logged(server: TorchServe, request_id: str, n_lines: int = 1) -> list[dict]:
     path = Path(server.environment["LOG_LOCATION"], "request_log.jsonl")
     deadline = time.monotonic() + 20
     while True:
-        records = [json.loads(line) for line in path.read_text().splitlines()]  # every line is JSON
+        whole, _, _ = path.read_text().rpartition("\n")  # the last line may be on its way
+        records = [json.loads(line) for line in whole.splitlines()]  # every line is JSON
         found = [record for record in records if record["request_id"] == request_id]
         if len(found) >= n_lines or time.monotonic() > deadline:
             return found
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("door", ["http", "grpc"])
@@ -275,7 +277,11 @@ def test_a_request_is_found_in_the_logs_by_the_id_that_its_answer_carried(server
     else:
         assert line["code"] == "unknown_container"
     assert "secret" not in json.dumps(line)
-    assert reply.request_id in Path(server.environment["LOG_LOCATION"], "model_log.log").read_text(errors="replace")
+    worker_log = Path(server.environment["LOG_LOCATION"], "model_log.log")
+    deadline = time.monotonic() + 20
+    while reply.request_id not in worker_log.read_text(errors="replace"):
+        assert time.monotonic() < deadline, "the line is in the request log alone"
+        time.sleep(0.05)
 
 
 def test_a_request_of_two_files_from_a_proxy_has_two_lines_and_a_time_in_the_queue(server, sound):
