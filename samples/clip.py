@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
@@ -73,7 +75,7 @@ def make_sample(
         raise ValueError(f"the picture is {width}x{height}; 4:2:0 video needs even sides")
     rng = np.random.default_rng(seed)
     # bitexact: no random identifiers and no version strings in the file.
-    with av.open(path, "w", options={"fflags": "+bitexact"}) as clip:
+    with ordinary_scheduling(), av.open(path, "w", options={"fflags": "+bitexact"}) as clip:
         tracks = []
         if video_codec:
             pictures = _pictures(duration_s, width, height, fps, rng, face=face)
@@ -83,6 +85,21 @@ def make_sample(
             tracks.append(_audio_packets(clip, audio_codec, samples))
         _interleave(clip, tracks)
     return path
+
+
+@contextmanager
+def ordinary_scheduling() -> Iterator[None]:
+    """Takes back what an encoder does to the thread that calls it.
+
+    SVT-AV1, run as root, makes it a real-time one (SCHED_FIFO, priority 99). It would stay that, hand it on to every
+    process that it starts, and so keep whatever else the machine does from running.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, parameters)
 
 
 def _pictures(

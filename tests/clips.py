@@ -13,6 +13,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from samples.clip import ordinary_scheduling
+
 TIME_BASE = Fraction(1, 1000)  # frame times are whole milliseconds
 N_COLUMNS, N_ROWS = 6, 4  # cells of the pattern: 24 bits of milliseconds, 4.6 hours
 BAND = 0.2  # upper part of an upright frame that is bright red
@@ -84,7 +86,10 @@ def write_clip(
         options: for the video encoder.
     """
     file = io.BytesIO()
-    with av.open(file, "w", format=container, container_options=container_options or {}) as output:
+    with (
+        ordinary_scheduling(),
+        av.open(file, "w", format=container, container_options=container_options or {}) as output,
+    ):
         video = _add_video(output, video_codec, size, fps, gop, rotation_deg, options) if video_codec else None
         audio = (
             output.add_stream(audio_codec, rate=rate_hz, options=_ENCODER_OPTIONS.get(audio_codec))
