@@ -59,9 +59,8 @@ class HttpClient:
         self.verify = trusted() if verify is None else verify
         self.retry = retry
         self.session = requests.Session()
-        self.session.auth = lambda request: (
-            request
-        )  # without one, requests would put a ~/.netrc in the place of the key
+        # Without one, requests would put a ~/.netrc in the place of the key.
+        self.session.auth = lambda request: request
 
     def predict(
         self,

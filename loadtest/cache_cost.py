@@ -33,6 +33,7 @@ from rich.progress import track
 from rich.table import Table
 
 from client.inference import HttpClient
+from client.padding import unique
 from operations.server import PROJECT_DIR, TorchServe
 
 STORE = PROJECT_DIR / "archives"
@@ -93,11 +94,6 @@ def fill_store(store: Path) -> None:
             _copy_archive(served, yaml.safe_dump(config), store)
         else:
             _build_hashing_archive(served.name, {key: config[key] for key in config if key != "handler"}, store)
-
-
-def unique(clip: bytes) -> bytes:
-    """The mp4 with a `free` box of random bytes at its end: other content, the same pictures and sound."""
-    return clip + (24).to_bytes(4, "big") + b"free" + os.urandom(16)
 
 
 def measure_ms(client: HttpClient, clip: bytes, n_repeats: int, n_misses: int) -> dict[str, dict[str, list[float]]]:

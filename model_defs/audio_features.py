@@ -74,7 +74,6 @@ class MfccFrontend(nn.Module):
 
     def __init__(self, spec: AudioSpec, *, normalise: bool = True) -> None:
         super().__init__()
-        self.n_fft = spec.n_fft
         self.hop_length = spec.hop_length
         self.normalise = normalise
         # TorchScript sees a module's attributes, not its globals.
@@ -98,11 +97,7 @@ class MfccFrontend(nn.Module):
         Returns:
             (W, n_steps, 3 * n_mfcc) float32, n_steps = N // hop_length + 1.
         """
-        half_frame = self.n_fft // 2
-        padded = functional.pad(windows, (half_frame, half_frame))
-        frames = padded.unfold(-1, self.n_fft, self.hop_length) * self.hann
-        spectrum = torch.fft.rfft(frames)
-        power = spectrum.real.square() + spectrum.imag.square()
+        power = power_spectrum(windows, self.hann, self.hop_length)
         mel_db = 10.0 * torch.log10((power @ self.mel).double().clamp(min=self.power_floor))
         mel_db = torch.maximum(mel_db, mel_db.amax((1, 2), keepdim=True) - self.dynamic_range_db)
         mfcc = mel_db @ self.dct  # (W, n_steps, n_mfcc)
@@ -131,7 +126,6 @@ class LinearBandFrontend(nn.Module):
 
     def __init__(self, spec: AudioSpec) -> None:
         super().__init__()
-        self.n_fft = spec.n_fft
         self.hop_length = spec.hop_length
         self.power_floor, self.dynamic_range_db, self.scale_db = POWER_FLOOR, DYNAMIC_RANGE_DB, BAND_SCALE_DB
         tables = {
@@ -150,13 +144,18 @@ class LinearBandFrontend(nn.Module):
         Returns:
             (W, n_steps, n_bands) float32, n_steps = N // hop_length + 1; a unit is `BAND_SCALE_DB`.
         """
-        half_frame = self.n_fft // 2
-        padded = functional.pad(windows, (half_frame, half_frame))
-        spectrum = torch.fft.rfft(padded.unfold(-1, self.n_fft, self.hop_length) * self.hann)
-        power = spectrum.real.square() + spectrum.imag.square()
+        power = power_spectrum(windows, self.hann, self.hop_length)
         band_db = 10.0 * torch.log10((power @ self.bands).clamp(min=self.power_floor))
         band_db = torch.maximum(band_db, band_db.amax((1, 2), keepdim=True) - self.dynamic_range_db)
         return (band_db - band_db.mean(1, keepdim=True)) / self.scale_db
+
+
+def power_spectrum(windows: torch.Tensor, hann: torch.Tensor, hop_length: int) -> torch.Tensor:
+    """Power of centred frames: windows (W, N) float32, hann (n_fft,) -> (W, N // hop_length + 1, n_fft // 2 + 1)."""
+    n_fft = hann.shape[0]
+    padded = functional.pad(windows, (n_fft // 2, n_fft // 2))
+    spectrum = torch.fft.rfft(padded.unfold(-1, n_fft, hop_length) * hann)
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def linear_filters(spec: AudioSpec) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import itertools
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +16,10 @@ import requests
 from PIL import Image
 
 from client.inference import HttpClient, Reply
+from client.padding import unique
 from operations.server import TorchServe
 
 N_NEIGHBOURS = 2
-_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ def beside_good_requests(server: TorchServe, http: HttpClient, clip) -> Callable
     """Makes a call while good requests are on their way to the same worker, and checks how those fared."""
 
     def run(model: str, call: Callable[[], Reply]) -> Reply:
-        good = [_distinct(clip()) for _ in range(N_NEIGHBOURS)]
+        good = [unique(clip()) for _ in range(N_NEIGHBOURS)]
         pids = _pids(server, model)
         with ThreadPoolExecutor(N_NEIGHBOURS + 1) as callers:
             first = callers.submit(http.predict, model, good[0])  # keeps the worker busy while the others queue up
@@ -162,7 +161,7 @@ def test_no_face_is_a_refusal_when_a_face_is_required(beside_good_requests, http
 
 
 def test_requests_that_arrive_together_do_share_batches(server, http, clip):
-    n_before, files = _n_batches(server), [_distinct(clip()) for _ in range(8)]
+    n_before, files = _n_batches(server), [unique(clip()) for _ in range(8)]
     with ThreadPoolExecutor(len(files)) as callers:
         replies = list(callers.map(lambda data: http.predict("video", data), files))
     assert {reply.status for reply in replies} == {200}
@@ -177,12 +176,6 @@ def _post(server: TorchServe, model: str, body: dict) -> Reply:
         timeout=60,
     )
     return Reply(response.status_code, response.json())
-
-
-def _distinct(data: bytes) -> bytes:
-    """The same clip with other bytes behind it, so that no cache answers: a `free` box with a number."""
-    payload = next(_NUMBERS).to_bytes(8, "big")
-    return data + (8 + len(payload)).to_bytes(4, "big") + b"free" + payload
 
 
 def _pids(server: TorchServe, model: str) -> list[int]:
