@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -210,19 +210,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not path.exists():
             parser.error(f"{path} is not there; `make archive sample` makes it")
     console = Console(width=110)
-    directory = Path(tempfile.mkdtemp(prefix="cache-cost-"))
-    try:
+    with tempfile.TemporaryDirectory(prefix="cache-cost-") as folder, ExitStack() as running:
+        directory = Path(folder)
         fill_store(directory / "store")
         server = TorchServe.private(directory / "server", directory / "store", [served.name for served in SERVED])
-        try:
-            with console.status(f"waiting for {len(SERVED)} models"):
-                server.start()
-                server.wait_until_ready()
-            times = measure_ms(server.http_client(), options.clip.read_bytes(), options.repeats, options.misses)
-        finally:
-            server.stop(drain_timeout_s=0)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        with console.status(f"waiting for {len(SERVED)} models"):
+            running.enter_context(server.running(drain_timeout_s=0))
+        times = measure_ms(server.http_client(), options.clip.read_bytes(), options.repeats, options.misses)
     console.print(machine())
     console.print(cost_table(times, options.clip))
     console.print(f"medians of {options.repeats} hits and {options.misses} misses, models in turns, one client")

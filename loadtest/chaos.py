@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,12 +146,9 @@ def stop_under_load(server: TorchServe, clip: bytes, drain: bool = True, n_calle
     ]
 
 
-def start(directory: Path) -> TorchServe:
-    """A private server with a short queue, ready."""
-    server = TorchServe.private(directory, PROJECT_DIR / "archives", [MODEL], settings={"job_queue_size": QUEUE_SIZE})
-    server.start()
-    server.wait_until_ready()
-    return server
+def short_queued(directory: Path) -> TorchServe:
+    """A private server with a short queue."""
+    return TorchServe.private(directory, PROJECT_DIR / "archives", [MODEL], settings={"job_queue_size": QUEUE_SIZE})
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -189,9 +187,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = Path(folder)
         clip = make_sample(directory / "clip.mp4", duration_s=4.0, width=480, height=360).read_bytes()
         for drain in (True, False):
-            with console.status("starting a server"):
-                server = start(directory / f"torchserve-{drain}")
-            try:
+            with ExitStack() as running:
+                with console.status("starting a server"):
+                    server = short_queued(directory / f"torchserve-{drain}")
+                    running.enter_context(server.running(drain_timeout_s=0))
                 for index in range(args.rounds if drain else 0):
                     with console.status(f"killing a worker, {index + 1} of {args.rounds}"):
                         rows += kill_worker(server, clip, args.callers)
@@ -200,8 +199,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                         rows += fill_queue(server, clip)
                 with console.status("stopping the server"):
                     rows += stop_under_load(server, clip, drain, args.callers)
-            finally:
-                server.stop(drain_timeout_s=0)
     console.print(table(rows))
     n_bad = sum(not row.is_well for row in rows)
     console.print(

@@ -228,15 +228,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     console = Console(width=None if sys.stdout.isatty() else 150)
     duration_s = 60 * args.minutes
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         server = TorchServe.private(Path(folder), PROJECT_DIR / "archives", MODELS)
-        try:
-            with console.status("starting a server"):
-                server.start()
-                server.wait_until_ready()
-            samples, calls = soak(server, duration_s, args.callers, args.seed)
-        finally:
-            server.stop()
+        with console.status("starting a server"):
+            running.enter_context(server.running())
+        samples, calls = soak(server, duration_s, args.callers, args.seed)
     from_s = WARM_UP * duration_s
     grown = growth(samples, from_s)
     write_report(samples, from_s)

@@ -3,7 +3,10 @@
 There are two kinds:
 
     server = TorchServe.of_project()                  # what env.sh and config/ describe
-    server = TorchServe.private(directory, models)    # ports, logs, sockets and pid file of its own
+    server = TorchServe.private(directory, store, models)    # ports, logs, sockets and pid file of its own
+
+    with server.running():
+        server.http_client().predict("video", clip)
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -206,6 +210,24 @@ class TorchServe:
         except (OSError, ValueError, psutil.Error):
             return None
 
+    @contextmanager
+    def running(self, models: Iterable[str] | None = None, *, drain_timeout_s: float = 30.0) -> Iterator[TorchServe]:
+        """Starts it, waits until its models are ready, and stops it in the end, also where that did not work out.
+
+        Args:
+            models: those to wait for; None means all that it loads when it starts.
+            drain_timeout_s: how long requests may take to finish in the end.
+
+        Raises:
+            ServerError: it would not start, or a model did not become ready.
+        """
+        try:
+            self.start()
+            self.wait_until_ready(models)
+            yield self
+        finally:
+            self.stop(drain_timeout_s)
+
     def start(self) -> None:
         """Starts it in the background, from where it outlives this process.
 
@@ -289,10 +311,6 @@ class TorchServe:
             if time.monotonic() > deadline:
                 raise ServerError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s:\n{self.logs.tail()}")
             time.sleep(0.2)
-
-    def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> requests.Response:
-        """Registers an archive of the model store, such as `video.mar`, and waits for its workers."""
-        return self.management_api.request("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s)
 
     @property
     def _drain_mark(self) -> Path:

@@ -30,12 +30,8 @@ def model_store() -> Path:
 @pytest.fixture(scope="session")
 def server(model_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
     server = TorchServe.private(tmp_path_factory.mktemp("torchserve"), model_store, MODELS)
-    try:
-        server.start()
-        server.wait_until_ready()
+    with server.running():
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from client.errors import RequestFailed
 from operations.server import TorchServe
 
 
@@ -32,19 +33,15 @@ def stock_server(stock_python, tmp_path_factory):
     directory = tmp_path_factory.mktemp("stock-server")
     store = directory / "store"
     store.mkdir()
-    server = TorchServe.private(directory, store, python=stock_python)
-    server.start()
-    server.wait_until_ready()
-    yield server
-    server.stop()
+    with TorchServe.private(directory, store, python=stock_python).running() as server:
+        yield server
 
 
 def test_registering_an_archive_on_a_stock_server_is_enough(stock_python, stock_server, model_store, sound, detector):
     found = subprocess.run([stock_python, "-c", "import model_defs"], cwd="/", capture_output=True, text=True)
     assert "ModuleNotFoundError" in found.stderr, "the stock interpreter sees this project"
     shutil.copy(model_store / "audio.mar", stock_server.properties["model_store"])
-    response = stock_server.register("audio.mar")
-    assert response.status_code == 200, f"{response.text}\n{stock_server.logs.tail()}"
+    stock_server.management_api.register("audio.mar")
     stock_server.wait_until_ready(["audio"])
     answer = stock_server.http_client().predict("audio", sound).body
     path = Path(stock_server.directory, "sound.wav")
@@ -56,14 +53,14 @@ def test_registering_an_archive_on_a_stock_server_is_enough(stock_python, stock_
     "address", ["http://127.0.0.1:9/evil.mar", "HTTPS://127.0.0.1:9/evil.mar", "file://{}", "FILE://{}"]
 )
 def test_archives_are_not_fetched_from_elsewhere(stock_server, model_store, address):
-    response = stock_server.register(address.format(model_store / "video.mar"))
-    assert response.status_code == 404
-    assert "does not match any allowed URL" in response.text
+    with pytest.raises(RequestFailed, match="404: .*does not match any allowed URL"):
+        stock_server.management_api.register(address.format(model_store / "video.mar"))
 
 
 @pytest.mark.parametrize("path", ["../archives/video.mar", "{}/video.mar", "none", "ftp://127.0.0.1:9/video.mar"])
 def test_archives_outside_of_the_model_store_are_not_found(stock_server, model_store, path):
-    assert stock_server.register(path.format(model_store)).status_code == 404
+    with pytest.raises(RequestFailed, match="404"):
+        stock_server.management_api.register(path.format(model_store))
 
 
 @pytest.mark.parametrize("model", ["video", "audio", "ensemble"])

@@ -51,13 +51,9 @@ def cache_server(artifacts_dir, redis_server, tmp_path_factory) -> Iterator[Torc
     build("hasty", "video", 1, cache={"max_items": 0}, **hasty)
     server = TorchServe.private(directory / "server", store, ["embedded", "redis", "hasty"])
     server.environment = {**server.environment, URL_VARIABLE: redis_server.url}
-    try:
-        server.start()
-        # "hasty" never judges anything, so that it is ready when its worker is.
-        server.wait_until_ready(["embedded", "redis"])
+    # "hasty" never judges anything, so that it is ready when its worker is.
+    with server.running(["embedded", "redis"]):
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

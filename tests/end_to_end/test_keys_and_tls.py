@@ -30,12 +30,8 @@ def secured(model_store, certificate, tmp_path_factory) -> Iterator[TorchServe]:
     settings |= dict(zip(("certificate_file", "private_key_file"), certificate, strict=True))
     settings |= {"token_expiration_min": KEY_LIFE_S / 60}
     server = TorchServe.private(tmp_path_factory.mktemp("secured"), model_store, ["audio"], settings=settings)
-    try:
-        server.start()
-        server.wait_until_ready()  # which takes longer than the first keys live
+    with server.running():  # to be ready takes longer than the first keys live
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["http", "grpc"])

@@ -77,13 +77,8 @@ def build(version: str, store: Path, artifacts_dir: Path, root: Path, change: tu
 
 @pytest.fixture(scope="module")
 def versions_server(store, tmp_path_factory) -> Iterator[TorchServe]:
-    server = TorchServe.private(tmp_path_factory.mktemp("versions"), store, [MODEL])
-    try:
-        server.start()
-        server.wait_until_ready()
+    with TorchServe.private(tmp_path_factory.mktemp("versions"), store, [MODEL]).running() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

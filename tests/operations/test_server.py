@@ -35,12 +35,12 @@ def test_settings_of_a_private_server_win(tmp_path):
 
 def test_a_server_that_does_not_start_says_why(tmp_path):
     server = TorchServe.private(tmp_path / "run", tmp_path / "no-such-store")
-    with pytest.raises(ServerError, match="model-store directory not found"):
-        server.start()
+    with pytest.raises(ServerError, match="model-store directory not found"), server.running():
+        pytest.fail("it runs without a model store")
     assert server.process is None
     assert not server.ready("video")
     assert server.describe("video") is None
-    server.stop()
+    assert not Path(server.environment["TEMP"]).exists()
 
 
 def test_ports_that_another_server_holds_are_not_taken_for_ones_own(tmp_path):
