@@ -36,6 +36,7 @@ class Sample:
         timings_s: stages of the request as the answer tells them, such as `decode`, `faces`, `forward`.
         processing_s: from the worker's first look at the request to its answer, as the answer tells it.
         phase: part of the scenario, such as `before` and `after` a roll-out; empty where it has none.
+        expected: the outcome that the reference has for this file: a refusal, where it is a damaged one.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Sample:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     processing_s: float = 0.0
     phase: str = ""
+    expected: str = JUDGED
 
     @property
     def latency_s(self) -> float:
@@ -57,6 +59,11 @@ class Sample:
     @property
     def is_judged(self) -> bool:
         return self.outcome == JUDGED
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it went as the reference says."""
+        return self.outcome == self.expected
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,8 @@ class Run:
         n_callers: that wait for their answers; None in an open loop.
         settings: what was set for this run alone, such as batch size and workers.
         problems: why it doesn't count, one sentence each; empty where it does.
+        notes: what a reader should know though it counts, such as a caller that was short of processor time.
+        n_scheduled: requests that an open loop had to send in `duration_s`; None where nobody counted.
     """
 
     scenario: str
@@ -101,6 +110,8 @@ class Run:
     n_callers: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    n_scheduled: int | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -113,7 +124,8 @@ class Run:
 
     @property
     def n_failed(self) -> int:
-        return len(self.samples) - self.outcomes[JUDGED]
+        """Requests that did not go as the reference says."""
+        return sum(not sample.is_well for sample in self.samples)
 
     def latencies_s(self, **wanted: str) -> np.ndarray:
         """Sorted latencies of the judged requests, those alone whose attributes are `wanted` (cache="hit")."""
@@ -141,10 +153,10 @@ class Run:
     @property
     def reached(self) -> float | None:
         """Share of the scheduled rate at which requests were really sent; None in a closed loop."""
-        if self.rate_hz is None or not self.duration_s:
+        if self.rate_hz is None or not self.duration_s or self.n_scheduled == 0:
             return None
         n_sent = sum(sample.sent_s <= self.duration_s for sample in self.samples)
-        return n_sent / (self.rate_hz * self.duration_s)
+        return n_sent / (self.n_scheduled or self.rate_hz * self.duration_s)
 
     @property
     def cpu_ms(self) -> float:
@@ -283,6 +295,7 @@ class LoadTest:
                     "samples": tuple(Sample(**sample) for sample in run["samples"]),
                     "usage": tuple(Usage(**moment) for moment in run["usage"]),
                     "problems": tuple(run["problems"]),
+                    "notes": tuple(run["notes"]),
                 }
             )
             for run in raw["runs"]

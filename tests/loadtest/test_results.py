@@ -54,6 +54,17 @@ def test_figures_of_a_run() -> None:
     assert stages["faces"] == pytest.approx(0.1 / 3)
 
 
+def test_a_refusal_that_the_reference_has_is_no_failure() -> None:
+    refused = sample(0.0, 0.1, outcome="undecodable_media", expected="undecodable_media")
+    run = Run("mixed", "2.0/s", "mixed", 1.0, (refused, sample(0.5, 0.9, outcome="undecodable_media")))
+    assert [each.is_well for each in run.samples] == [True, False]
+    assert run.n_failed == 1
+
+
+def test_the_schedule_counts_where_it_is_known() -> None:
+    assert replace(RUN, n_scheduled=6).reached == pytest.approx(3 / 6)
+
+
 def test_a_run_of_nothing_has_no_figures() -> None:
     empty = Run("single", "1", "video", 1.0, ())
     assert empty.throughput_hz == 0
