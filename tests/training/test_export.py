@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import training.export as export
 from model_defs.artifact import ArtifactError
 from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import spec_to_dict
-from model_defs.weights import save_weights, sha256_of
+from model_defs.weights import load_weights, save_weights, sha256_of
 from training.export import Tolerance, check_inputs, export_variants
 from training.measure import write_measured
 from training.quantization import calibrate, save_observer_state
@@ -101,6 +102,36 @@ def test_files_hold_no_paths(weights_dir: Path, tmp_path: Path) -> None:
             for name in archive.namelist():
                 assert not name.endswith(".debug_pkl")
                 assert str(Path(export.__file__).parents[1]).encode() not in archive.read(name)
+
+
+def test_a_deflated_file_gives_what_a_stored_one_gives(audio_weights: Path) -> None:
+    module = export.build_variant(load_weights(audio_weights / "model.safetensors")[0], "int8", audio_weights)
+    stored = io.BytesIO()
+    torch.jit.save(module, stored)
+    content = export.serialize(module, {})
+    assert len(content) < 0.8 * len(stored.getvalue())
+    windows = check_inputs(NETWORKS["audio_light"].spec, n_inputs=2)
+    stored.seek(0)
+    expected, found = torch.jit.load(stored)(windows), torch.jit.load(io.BytesIO(content))(windows)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def test_rounding_leaves_ten_bits_of_the_mantissa_and_the_range() -> None:
+    class Weight(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", torch.cat([torch.randn(500), torch.randn(500) * 1e-20, torch.zeros(1)]))
+
+        def forward(self, scale: torch.Tensor) -> torch.Tensor:
+            return self.weight * scale
+
+    torch.manual_seed(2)
+    net, one = Weight().eval(), torch.ones(1)
+    exact = net(one).clone()
+    rounded = export.round_floats(torch.jit.freeze(torch.jit.script(net)))(one)
+    assert not (rounded.view(torch.int32) & (2**13 - 1)).any()
+    torch.testing.assert_close(rounded, exact, rtol=2**-11, atol=0)
+    assert not torch.equal(rounded, exact)
 
 
 def test_measured_figures_reach_the_manifest_and_choose_the_default(weights_dir: Path, tmp_path: Path) -> None:
