@@ -108,6 +108,7 @@ lint: $(INSTALLED)  ## check style and imports
 prepare: $(INSTALLED)  ## decode VIDEO_DATA, IMAGE_DATA and AUDIO_DATA once, ahead of training, on all cores
 	for data in $(VIDEO_DATA) $(IMAGE_DATA); do $(RUN) -m training.prepare $$data --config video || exit 1; done
 	$(RUN) -m training.prepare $(AUDIO_DATA) --config audio
+	$(RUN) -m training.self_vocode $(AUDIO_DATA) --config audio
 
 train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
 	$(RUN) -m training.pretrain_frames --config video --dataset $(VIDEO_DATA) \

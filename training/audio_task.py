@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,8 @@ from training.draws import Draw, batch_draws, draw_epoch
 from training.engine import Batches, Scores, batch_loader
 from training.evaluation import score_clips
 from training.prepare import PreparedClip, write_atomically
+from training.self_vocode import vocoded_copies
+from training.vocoders import VOCODERS
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class AudioTraining:
         n_copies: of each clip, augmented once, that the run draws from: codecs cost more than the network.
             0: every draw is augmented anew. Masks and mixup are new each time.
         train_share: of a window's frames that are shown in training, from a random place on.
+        epoch_size: draws in an epoch, for each train clip.
+        vocoded_share: share of the fakes that is made of real clips, 0 to 1; see `training.vocoders`.
+        vocoders: that make them.
     """
 
     batch_size: int = 32
@@ -47,6 +53,17 @@ class AudioTraining:
     mixup_share: float = 0.5
     n_copies: int = 0
     train_share: float = 1.0
+    epoch_size: float = 1.0
+    vocoded_share: float = 0.0
+    vocoders: tuple[str, ...] = tuple(VOCODERS)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.vocoded_share < 1:
+            raise ValueError(f"vocoded_share is {self.vocoded_share}; it must lie in 0 <= x < 1")
+        if unknown := set(self.vocoders) - set(VOCODERS):
+            raise ValueError(f"vocoders holds {sorted(unknown)}; allowed: {', '.join(VOCODERS)}")
+        if not self.vocoders or not self.epoch_size > 0:
+            raise ValueError("vocoders must name at least one, and epoch_size be above 0")
 
 
 class AudioTask:
@@ -63,16 +80,39 @@ class AudioTask:
         self.spec = spec
         self.training = training
         self.val = val
-        self._examples = _AudioExamples(train, spec, training)
+        self._real = [index for index, item in enumerate(train) if item.clip.label == 0]
+        self._examples = _AudioExamples(train, spec, training, self._vocoded(train))
         self.record = {"network": network, "spec": spec_to_dict(spec), "labels": list(LABELS)}
 
     def batches(self, epoch: int) -> Batches:
         train = self._examples.clips
         rng = np.random.default_rng([self.training.seed, epoch])
-        draws = draw_epoch([item.clip for item in train], len(train), rng)
+        draws = draw_epoch(
+            [item.clip for item in train],
+            round(self.training.epoch_size * len(train)),
+            rng,
+            blendable=self._real,
+            self_blended_share=self.training.vocoded_share,
+        )
         batches = batch_draws(draws, [1] * len(draws), self.training.batch_size)
         loader = batch_loader(self._examples, batches, self.training.n_workers, self.training.device)
         return _MixedBatches(loader, self.training.mixup_share, rng)
+
+    def _vocoded(self, train: Sequence[PreparedClip]) -> dict[int, list[PreparedClip]]:
+        """Copies of each real clip by each vocoder, by the index of the clip; empty where none are asked for."""
+        if not self.training.vocoded_share:
+            return {}
+        real = [train[index] for index in self._real]
+        n_workers = max(1, self.training.n_workers)
+        with distributed.main_first():
+            copies = vocoded_copies(
+                real,
+                self.training.vocoders,
+                self.spec.rate_hz,
+                n_workers=n_workers,
+                show_progress=distributed.is_main(),
+            )
+        return {index: list(by_name.values()) for index, by_name in zip(self._real, copies, strict=True)}
 
     def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
         shown = distributed.is_main()
@@ -100,8 +140,15 @@ class _MixedBatches:
 class _AudioExamples(Dataset):
     """Features of one augmented window of a draw."""
 
-    def __init__(self, clips: Sequence[PreparedClip], spec: AudioSpec, training: AudioTraining) -> None:
+    def __init__(
+        self,
+        clips: Sequence[PreparedClip],
+        spec: AudioSpec,
+        training: AudioTraining,
+        vocoded: Mapping[int, Sequence[PreparedClip]],
+    ) -> None:
         self.clips = clips
+        self.vocoded = vocoded  # the copies of a real clip, by its index
         self.spec = spec
         self.training = training
         self.frontend = create_frontend(spec)
@@ -112,25 +159,30 @@ class _AudioExamples(Dataset):
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int]:
         """Tensor (n_steps * train_share, n_features) float32 and its label."""
         rng = np.random.default_rng(draw.seed)
-        features = self._copy(draw.index, draw.seed % self.training.n_copies) if self._copies else None
+        item, name = self.clips[draw.index], str(draw.index)
+        if draw.self_blended:
+            which = int(rng.integers(len(self.vocoded[draw.index])))
+            item, name = self.vocoded[draw.index][which], f"{draw.index}.{which}"
+        features = self._copy(item, name, draw.seed % self.training.n_copies) if self._copies else None
         if features is None:
-            features = self._augmented(draw.index, rng)
+            features = self._augmented(item, rng)
         n_shown = max(1, round(self.training.train_share * len(features)))
         start = int(rng.integers(len(features) - n_shown + 1))
         features = mask_features(features[start : start + n_shown], rng, self.n_stacked)
-        return features, self.clips[draw.index].clip.label
+        return features, item.clip.label
 
-    def _copy(self, index: int, number: int) -> torch.Tensor:
+    def _copy(self, item: PreparedClip, name: str, number: int) -> torch.Tensor:
         """One of the clip's augmented copies, made when it is first asked for."""
-        path = Path(self._copies.name) / f"{index}-{number}.npy"
+        path = Path(self._copies.name) / f"{name}-{number}.npy"
         if not path.is_file():
-            features = self._augmented(index, np.random.default_rng([self.training.seed, index, number]))
+            seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:8])
+            features = self._augmented(item, np.random.default_rng([self.training.seed, seed]))
             write_atomically(path, lambda file: np.save(file, features.numpy().astype(np.float16)))
         return torch.from_numpy(np.load(path).astype(np.float32))
 
-    def _augmented(self, index: int, rng: np.random.Generator) -> torch.Tensor:
+    def _augmented(self, item: PreparedClip, rng: np.random.Generator) -> torch.Tensor:
         """Features (n_steps, n_features) of one window of the clip, degraded."""
-        segments = self.clips[index].audio_segments()
+        segments = item.audio_segments()
         segment = segments[rng.integers(len(segments))]
         augmented = augment_waveform(segment.samples, self.spec.rate_hz, rng)
         try:

@@ -17,6 +17,7 @@ from training.prepare import DEFAULT_CACHE
 from training.sources import FORMATS
 from training.train_config import TrainConfig
 from training.video_task import VideoTraining
+from training.vocoders import VOCODERS
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,6 @@ def _parser(
     script: str, modality: str, sections: Sequence[Section], defaults: Mapping[str, Any], texts: Mapping[str, str]
 ) -> OptionsParser:
     networks = [name for name, network in NETWORKS.items() if network.modality == modality]
-    choices = {"network": networks, "format": ("auto", *FORMATS)}
+    choices = {"network": networks, "format": ("auto", *FORMATS), "vocoders": tuple(VOCODERS)}
     defaults = {"network": networks[0], "save_path": Path(f"runs/{script}/model.pt"), **defaults}
     return OptionsParser(script, sections, defaults, choices, required=("dataset",), **texts)

@@ -98,6 +98,23 @@ def test_bands_are_trained_from_augmented_copies_and_parts_of_windows(audio_data
     assert net(torch.zeros(1, spec.n_steps, spec.n_features))[0].shape == (1, 2)
 
 
+def test_self_vocoded_fakes_are_drawn_beside_the_clips(audio_dataset, tmp_path):
+    path = tmp_path / "model.pt"
+    vocoded = ("--vocoded-share", "0.5", "--vocoders", "mel", "phase", "--augmented-copies", "1", "--epoch-size", "2")
+    run(
+        audio_dataset, tmp_path, "--save-path", str(path), "--epochs", "1", "--batch-size", "4", "--no-export", *vocoded
+    )
+    n_real = len([clip for clip in select(load_dataset(audio_dataset), "train") if clip.label == 0])
+    assert len(list((tmp_path / "cache").glob("audio-*/vocoded/*.npy"))) == 2 * n_real
+    assert len(load_weights(path)[1]["val"]) > 0
+
+
+def test_a_vocoder_that_is_not_there_is_refused_by_name(audio_dataset, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(audio_dataset, tmp_path, "--vocoders", "wavenet")
+    assert "vocoders" in capsys.readouterr().err
+
+
 def test_one_class_alone_cannot_be_trained_on(tmp_path):
     folder = write_dataset(tmp_path / "data", ".wav", lambda index, label: b"", n_train=1, n_val=2)
     with pytest.raises(DatasetError, match="train split of .* has no fake clip"):
