@@ -2,6 +2,7 @@
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 RUN := env -u PYTHONPATH $(BIN)/python
 
@@ -96,6 +97,17 @@ bench-cache: archive sample  ## time cache hits against a handler that only rece
 loadtest-readme: FOLDER ?= build/loadtest/latest
 loadtest-readme: $(INSTALLED)  ## write the benchmark table of the last `make loadtest` into the README (FOLDER=another)
 	$(RUN) -m loadtest.readme $(FOLDER)
+
+.PHONY: peers
+peers: archive sample $(PEERS)/.installed  ## our server beside LitServe, BentoML, Ray Serve and a bare loop: build/peers/ (QUICK=1 for a look)
+	$(RUN) -m loadtest.peers $(if $(QUICK),--quick)
+
+# The peers' packages lie beside ours and come before them; torch and the rest they take from .venv.
+$(PEERS)/.installed: $(INSTALLED) loadtest/peers/requirements.lock
+	test -x $(PEERS)/bin/python || $(BIN)/python -m venv --without-pip $(PEERS)
+	$(BIN)/pip --python $(PEERS)/bin/python install --no-deps -r loadtest/peers/requirements.lock
+	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(PEERS)/lib/python*/site-packages)/zz-ours.pth
+	touch $@
 
 evaluate: $(ARTIFACTS)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
 	$(RUN) -m training.evaluate --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \

@@ -10,15 +10,12 @@ measured without one as well.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,13 +24,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from client.inference import HttpClient
 from client.padding import unique
+from loadtest.archive_copies import build_archive, copy_archive, model_config
 from operations.server import PROJECT_DIR, TorchServe
 
 STORE = PROJECT_DIR / "archives"
@@ -88,12 +85,16 @@ SERVED = (
 def fill_store(store: Path) -> None:
     """Writes the archives to measure: the project's with other settings, and the hashing handler."""
     store.mkdir(parents=True)
-    for served in SERVED:
-        config = _merged(yaml.safe_load(_archived(served.source or "ensemble")), served.settings)
-        if served.source:
-            _copy_archive(served, yaml.safe_dump(config), store)
-        else:
-            _build_hashing_archive(served.name, {key: config[key] for key in config if key != "handler"}, store)
+    with tempfile.TemporaryDirectory(prefix="cache-cost-") as temporary:
+        handler = Path(temporary, "hashing.py")
+        handler.write_text(HASHING_HANDLER)
+        for served in SERVED:
+            source = STORE / f"{served.source or 'ensemble'}.mar"
+            if served.source:
+                copy_archive(source, store / f"{served.name}.mar", served.settings)
+            else:
+                config = {key: value for key, value in model_config(source).items() if key != "handler"}
+                build_archive(store / f"{served.name}.mar", handler, config | served.settings)
 
 
 def measure_ms(client: HttpClient, clip: bytes, n_repeats: int, n_misses: int) -> dict[str, dict[str, list[float]]]:
@@ -152,51 +153,6 @@ def machine() -> str:
 def _cpu_info() -> list[str]:
     path = Path("/proc/cpuinfo")
     return path.read_text().splitlines() if path.exists() else []
-
-
-def _archived(model: str) -> str:
-    """The model configuration inside an archive."""
-    with zipfile.ZipFile(STORE / f"{model}.mar") as archive:
-        return archive.read(f"{model}.yaml").decode()
-
-
-def _merged(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    handler = {**config["handler"], **settings.get("handler", {})}
-    return {**config, **settings, "handler": handler}
-
-
-def _copy_archive(served: Served, config: str, store: Path) -> None:
-    with (
-        zipfile.ZipFile(STORE / f"{served.source}.mar") as source,
-        zipfile.ZipFile(store / f"{served.name}.mar", "w", zipfile.ZIP_STORED) as copy,
-    ):
-        for entry in source.infolist():
-            content = source.read(entry)
-            if entry.filename == f"{served.source}.yaml":
-                content = config.encode()
-            elif entry.filename == "MAR-INF/MANIFEST.json":
-                manifest = json.loads(content)
-                content = json.dumps(manifest | {"model": manifest["model"] | {"modelName": served.name}}).encode()
-            copy.writestr(entry, content)
-
-
-def _build_hashing_archive(name: str, config: dict[str, Any], store: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="cache-cost-") as temporary:
-        handler, config_file = Path(temporary, "hashing.py"), Path(temporary, "model.yaml")
-        handler.write_text(HASHING_HANDLER)
-        config_file.write_text(yaml.safe_dump(config))
-        options = {
-            "--model-name": name,
-            "--version": "1.0",
-            "--handler": handler,
-            "--config-file": config_file,
-            "--export-path": store,
-        }
-        command = [sys.executable, "-m", "model_archiver.model_packaging"]
-        command += [str(part) for option in options.items() for part in option]
-        # The archiver deletes $TMPDIR/<model name> first.
-        environment = os.environ | {"TMPDIR": temporary}
-        subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

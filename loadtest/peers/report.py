@@ -1,0 +1,195 @@
+"""What a comparison left: JSON to keep, a Markdown table to show, a plot to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.table import Table
+
+from loadtest.peers.comparison import Plan
+from loadtest.peers.contenders import PEERS_PYTHON, BareLoop, Contender, Peer
+from loadtest.peers.workload import PROJECT_DIR
+from loadtest.results import Machine
+
+HEADINGS = ("", "req/s", "p50 ms", "p95 ms", "CPU ms a request", "of the bare loop", "memory MiB", "at rest ms/s")
+RESULTS_FILE, TABLE_FILE, PLOT_FILE = "results.json", "table.md", "peers.png"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured.
+
+    Attributes:
+        machine: where, with what, and when.
+        plan: how long and how often.
+        standings: what `Standing.to_dict` gives, one for each contender and model, ours before its peers.
+    """
+
+    machine: Machine
+    plan: Plan
+    standings: tuple[dict[str, Any], ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence for each row that does not count."""
+        return [
+            f"{standing['contender']}, {standing['model']}: {standing['problem']}"
+            for standing in self.standings
+            if standing["problem"]
+        ]
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(standing["model"] for standing in self.standings))
+
+    def rows(self, model: str, n_in_flight: int) -> Iterator[list[str]]:
+        """The cells of one table, in the order of HEADINGS; those of an invalid row say why."""
+        standings = [standing for standing in self.standings if standing["model"] == model]
+        floor = next((_load(entry, n_in_flight) for entry in standings if entry["contender"] == BareLoop.name), None)
+        for standing in standings:
+            load = _load(standing, n_in_flight)
+            if standing["problem"] or load is None:
+                reason = (standing["problem"] or "not measured").splitlines()[0]
+                yield [standing["contender"], f"not valid: {reason}", *[""] * (len(HEADINGS) - 2)]
+                continue
+            cpu_ms = load["cpu_ms"]["median"]
+            served = standing["contender"] != BareLoop.name
+            yield [
+                standing["contender"],
+                _rounded(load["rate_rps"]["median"]),
+                _rounded(load["p50_ms"]["median"]),
+                _rounded(load["p95_ms"]["median"]),
+                f"{_rounded(cpu_ms)} ({_rounded(load['cpu_ms']['min'])}–{_rounded(load['cpu_ms']['max'])})",
+                f"{cpu_ms / floor['cpu_ms']['median']:.2f}" if floor else "",
+                f"{standing['memory_mib']:.0f}",
+                f"{standing['rest_ms_per_s']:.1f}" if served else "",
+            ]
+
+    def tables(self) -> Iterator[Table]:
+        """For the console: one a model and load."""
+        for model in self.models:
+            for n_in_flight in self.plan.n_in_flight:
+                table = Table(title=f"{model}, {n_in_flight} in flight", title_justify="left")
+                for index, heading in enumerate(HEADINGS):
+                    table.add_column(heading, justify="right" if index else "left")
+                for row in self.rows(model, n_in_flight):
+                    table.add_row(*row)
+                yield table
+
+    def markdown(self) -> str:
+        """The same for a document, with where and how it was measured."""
+        blocks = [_provenance(self.machine, self.plan)]
+        for model in self.models:
+            for n_in_flight in self.plan.n_in_flight:
+                lines = [f"**{model}, {n_in_flight} in flight**", ""]
+                lines += [f"| {' | '.join(HEADINGS)} |", f"|---|{'---:|' * (len(HEADINGS) - 1)}"]
+                lines += [f"| {' | '.join(row)} |" for row in self.rows(model, n_in_flight)]
+                blocks.append("\n".join(lines))
+        settings = dict.fromkeys((entry["model"], entry["contender"], entry["options"]) for entry in self.standings)
+        blocks.append("\n".join(f"- {model}, {contender}: {options}" for model, contender, options in settings))
+        return "\n\n".join(blocks) + "\n"
+
+    def write(self, directory: Path) -> None:
+        """results.json, table.md and peers.png in a directory, which is made if need be."""
+        directory.mkdir(parents=True, exist_ok=True)
+        record = {"machine": asdict(self.machine), "plan": asdict(self.plan), "standings": self.standings}
+        (directory / RESULTS_FILE).write_text(json.dumps(record, indent=1) + "\n")
+        (directory / TABLE_FILE).write_text(self.markdown())
+        draw(self, directory / PLOT_FILE)
+
+    @classmethod
+    def load(cls, directory: Path) -> Report:
+        """What `write` left there; raises FileNotFoundError where it did not."""
+        record = json.loads((directory / RESULTS_FILE).read_text())
+        plan = Plan(**record["plan"] | {"n_in_flight": tuple(record["plan"]["n_in_flight"])})
+        return cls(Machine(**record["machine"]), plan, tuple(record["standings"]))
+
+
+def draw(report: Report, path: Path) -> None:
+    """CPU time and throughput of every contender under the highest load, a column of panels a model."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    n_in_flight = max(report.plan.n_in_flight)
+    figures = (("cpu_ms", "CPU ms a request"), ("rate_rps", "requests a second"))
+    figure, axes = pyplot.subplots(2, len(report.models), figsize=(4.2 * len(report.models), 5.6), squeeze=False)
+    for column, model in enumerate(report.models):
+        valid = [entry for entry in report.standings if entry["model"] == model and not entry["problem"]]
+        loads = {entry["contender"]: _load(entry, n_in_flight) for entry in valid}
+        names = [name for name, load in loads.items() if load]
+        for row, (key, label) in enumerate(figures):
+            panel = axes[row, column]
+            medians = [loads[name][key]["median"] for name in names]
+            spread = [
+                [median - loads[name][key]["min"] for name, median in zip(names, medians, strict=True)],
+                [loads[name][key]["max"] - median for name, median in zip(names, medians, strict=True)],
+            ]
+            colors = ["#1f6f8b" if index == 0 else "#b8c4c8" for index in range(len(names))]
+            panel.barh(names, medians, xerr=spread, color=colors, ecolor="#444444")
+            panel.invert_yaxis()
+            panel.set_xlabel(label)
+            if row == 0:
+                panel.set_title(f"{model}, {n_in_flight} in flight")
+            if column:
+                panel.set_yticklabels([])
+    figure.suptitle(str(report.machine), fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def describe(models: Sequence[str], kinds: Sequence[type[Contender]]) -> Machine:
+    """This machine, the versions of everything that serves, and the digests of the archives that were copied."""
+    cores = os.sched_getaffinity(0)
+    names = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
+    versions = {"Python": platform.python_version()} | {name: version(name) for name in ("torch", "torchserve")}
+    peers = [kind.package for kind in kinds if issubclass(kind, Peer)]
+    archives = {model: PROJECT_DIR / "archives" / f"{model}.mar" for model in models if model != "tiny"}
+    return Machine(
+        hardware=f"{len(cores)} cores of {names[0] if names else platform.processor()}",
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        gpu="",
+        versions=versions | (_peer_versions(peers) if peers else {}),
+        date=datetime.now(UTC).date().isoformat(),
+        archives={model: hashlib.sha256(path.read_bytes()).hexdigest() for model, path in archives.items()},
+    )
+
+
+def _peer_versions(packages: Sequence[str]) -> Mapping[str, str]:
+    program = "import importlib.metadata, json, sys; "
+    program += "print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))"
+    command = [str(PEERS_PYTHON), "-c", program, *packages]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _provenance(machine: Machine, plan: Plan) -> str:
+    digests = ", ".join(f"{model}.mar {digest[:12]}" for model, digest in machine.archives.items())
+    how = f"medians of {plan.n_repeats} turns of {plan.seconds:g} s, in brackets the smallest and largest"
+    return f"{machine}; {digests + '; ' if digests else ''}{how}."
+
+
+def _load(standing: Mapping[str, Any], n_in_flight: int) -> dict[str, Any] | None:
+    return next((load for load in standing["loads"] if load["n_in_flight"] == n_in_flight), None)
+
+
+def _rounded(value: float) -> str:
+    """Three digits, and no more than two after the point."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _cpu_info() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
