@@ -138,6 +138,8 @@ VIDEO_NAMES = {
     "n_frames": "train_frames",
     "size_px": "train_px",
     "self_blended_share": "self_blended",
+    "swapped_share": "swapped",
+    "h264_share": "h264",
     "n_workers": "workers",
 }
 AUDIO_NAMES = {"n_workers": "workers", "mixup_share": "mixup", "n_copies": "augmented_copies"}

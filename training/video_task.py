@@ -14,11 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from model_defs.spec import LABELS, VideoSpec, spec_to_dict
 from model_defs.video_input import video_tensor
 from training import distributed
-from training.augment import augment_crops, self_blend
 from training.draws import Draw, batch_draws, draw_epoch
 from training.engine import Scores, batch_loader
 from training.evaluation import score_clips
+from training.face_augment import augment_crops
 from training.prepare import PreparedClip
+from training.pseudo_fakes import self_blend, swap_faces
+
+N_DONORS = 6  # other faces to choose the most alike from
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class VideoTraining:
         freeze_batch_norm: keep the statistics that the backbone came with. Without that a pretrained backbone
             learns several times as fast, but a step should then mix clips and pictures: with one frame a clip.
         self_blended_share: share of the fakes that is made of real faces, 0 to 1.
+        swapped_share: share of those that get the face of another real clip, 0 to 1; the rest get their own.
+        h264_share: share of all examples that go through H.264 once more, after all else, 0 to 1.
         n_workers: processes that load and augment.
         seed: of draws and augmentation.
         device: where the network is.
@@ -44,9 +49,16 @@ class VideoTraining:
     picture_weight: float = 0.2
     freeze_batch_norm: bool = False
     self_blended_share: float = 0.35
+    swapped_share: float = 0.0
+    h264_share: float = 0.0
     n_workers: int = 0
     seed: int = 0
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("self_blended_share", "swapped_share", "h264_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie in 0 <= x <= 1")
 
 
 class VideoTask:
@@ -74,7 +86,7 @@ class VideoTask:
             len(train),
             rng,
             weights=[self.training.picture_weight if item.clip.is_image else 1.0 for item in train],
-            blendable=[i for i, item in enumerate(train) if item.clip.label == 0 and item.n_faces == item.n_frames],
+            blendable=self._examples.blendable,
             self_blended_share=self.training.self_blended_share,
         )
         lengths = [min(self.training.n_frames, train[draw.index].n_frames) for draw in draws]
@@ -98,7 +110,8 @@ class _VideoExamples(Dataset):
 
     def __init__(self, clips: Sequence[PreparedClip], spec: VideoSpec, training: VideoTraining) -> None:
         self.clips = clips
-        self.n_frames = training.n_frames
+        self.blendable = [i for i, item in enumerate(clips) if item.clip.label == 0 and item.n_faces == item.n_frames]
+        self.training = training
         self.spec = replace(spec, size_px=training.size_px)
 
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int]:
@@ -106,13 +119,25 @@ class _VideoExamples(Dataset):
         cv2.setNumThreads(0)  # the workers are the parallelism
         item = self.clips[draw.index]
         rng = np.random.default_rng(draw.seed)
-        n_frames = min(self.n_frames, item.n_frames)
+        n_frames = min(self.training.n_frames, item.n_frames)
         shown = np.sort(rng.choice(item.n_frames, n_frames, replace=False))
         crops = np.array(item.array()[shown])
         if draw.self_blended:
-            crops = self_blend(crops, 1 / (1 + 2 * self.spec.face_margin), rng)
-        crops = augment_crops(crops, rng)
+            crops = self._pseudo_fake(draw, crops, rng)
+        crops = augment_crops(crops, rng, self.training.h264_share)
         size = (self.spec.size_px, self.spec.size_px)
         if crops.shape[1:3] != size:
             crops = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in crops])
         return video_tensor(crops, self.spec), 1 if draw.self_blended else item.clip.label
+
+    def _pseudo_fake(self, draw: Draw, crops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        face_share = 1 / (1 + 2 * self.spec.face_margin)
+        if rng.random() >= self.training.swapped_share:
+            return self_blend(crops, face_share, rng)
+        group = self.clips[draw.index].clip.group
+        others = [self.clips[i] for i in rng.choice(self.blendable, N_DONORS)]
+        donors = [item for item in others if item.clip.group != group and item.n_frames >= len(crops)]
+        if not donors:  # nobody else: a data set of one person, or of pictures beside clips
+            return self_blend(crops, face_share, rng)
+        frames = [np.array(item.array()[: len(crops)]) for item in donors]
+        return swap_faces(crops, frames, face_share, rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -18,11 +19,12 @@ from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import spec_from_dict, spec_to_dict
 from model_defs.weights import load_weights
 from training.datasets import load_dataset, select
+from training.draws import Draw
 from training.evaluation import score_clips
 from training.prepare import prepare
 from training.pretrain_frames import main as pretrain_frames
 from training.train_video import main as train_video
-from training.video_task import VideoTask, VideoTraining
+from training.video_task import VideoTask, VideoTraining, _VideoExamples
 
 from .conftest import write_dataset
 
@@ -127,6 +129,28 @@ def test_batch_norm_keeps_its_statistics_if_told_to(freeze):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).eval()
     task.set_training(net)
     assert [module.training for module in net] == [True, not freeze, True]
+
+
+def test_a_swapped_fake_takes_the_face_of_another_person(striped_dataset, tmp_path):
+    spec = replace(NETWORKS["video_light"].spec, size_px=32, n_frames=2, face_detector="haar")
+    train = prepare(select(load_dataset(striped_dataset), "train"), spec, tmp_path / "cache", show_progress=False)
+    people = [replace(item, n_faces=item.n_frames) for item in train]  # noise holds no face to be found
+
+    def forged(items, seed, swapped_share):
+        training = VideoTraining(size_px=32, n_frames=2, swapped_share=swapped_share)
+        inputs, label = _VideoExamples(items, spec, training)[Draw(0, seed, True)]
+        assert label == 1
+        return inputs
+
+    for seed in range(4):
+        assert not torch.equal(forged(people, seed, 1.0), forged(people, seed, 0.0))
+        assert torch.isfinite(forged(people[:1], seed, 1.0)).all()  # nobody else is there: it gets its own face
+
+
+@pytest.mark.parametrize("name", ["self_blended_share", "swapped_share", "h264_share"])
+def test_a_share_beyond_one_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} is 1.5; it must lie in 0 <= x <= 1"):
+        VideoTraining(**{name: 1.5})
 
 
 def test_pretrained_backbone_is_taken_over_and_may_be_frozen(video_dataset, tmp_path):
