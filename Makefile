@@ -11,7 +11,7 @@ SAMPLE := build/sample.mp4
 ARTIFACTS := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
 ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
 CODE := $(wildcard model_defs/*.py model_defs/caching/*.py handlers/*.py)
-EXPORT_CODE := $(patsubst %,training/%.py,export measure optimization quantization)
+EXPORT_CODE := $(patsubst %,training/%.py,anomaly export measure optimization quantization)
 
 DATA ?= ../shared/data
 VIDEO_DATA ?= $(DATA)/video
@@ -48,7 +48,7 @@ $(SAMPLE): $(INSTALLED) samples/clip.py samples/speech.py
 
 artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16
 
-build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/measured.json
+build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/measured.json weights/%/anomaly.safetensors
 	$(RUN) -m training.export weights/$* --output build/artifacts/$*
 
 archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar

@@ -35,7 +35,7 @@ class Artifact:
     """A network ready to run.
 
     Attributes:
-        module: maps a batch to (logits (B, 2), attention (B, T)).
+        module: maps a batch to (logits (B, 2), attention (B, T)); with an anomaly gauge the logits have a third column.
         meta: the record: name, network, modality, labels, calibration, weights_sha256, ...
         spec: the input it expects.
         variant: `fp32`, `int8` or `fp16`.
@@ -57,10 +57,15 @@ class Artifact:
         Returns:
             logits (B, 2) and attention (B, T), float32 on the CPU.
         """
+        return self.forward_gauged(batch)[:2]
+
+    def forward_gauged(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `forward`, and the distance (B,) of `model_defs.anomaly`; None where there is no gauge."""
         dtype = torch.float16 if self.variant == "fp16" else torch.float32
         with torch.inference_mode():
-            logits, attention = self.module(batch.to(self.device, dtype, non_blocking=True))
-            return logits.float().cpu(), attention.float().cpu()
+            scores, attention = self.module(batch.to(self.device, dtype, non_blocking=True))
+            scores, attention = scores.float().cpu(), attention.float().cpu()
+        return scores[:, :2], attention, scores[:, 2] if scores.shape[1] > 2 else None
 
 
 def load_artifact(path: Path, device: str = "cpu", variant: str = "auto") -> Artifact:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from model_defs.anomaly import AnomalyScale, anomaly_warnings
 from model_defs.artifact import MANIFEST_FILE, Artifact, load_artifact
 from model_defs.audio_features import create_frontend
 from model_defs.audio_input import AudioSample, audio_sample
@@ -97,6 +98,14 @@ class Scorer(ABC):
     def calibration(self) -> Calibration:
         return Calibration(**self.artifact.meta.get("calibration", {}))
 
+    def _anomaly(self, distances: np.ndarray | None) -> tuple[dict[str, Any], Sequence[str]]:
+        """Details and warnings on how unlike the training clips one input is, by its rows' distances (n,)."""
+        scale = AnomalyScale.from_record(self.artifact.meta, self.artifact.variant)
+        if distances is None or scale is None:
+            return {}, ()
+        anomaly = scale.describe(float(distances.mean()))
+        return {"anomaly": anomaly}, anomaly_warnings(anomaly, self.modality)
+
     def identity(self) -> list[object]:
         """What the scores depend on, told without loading it: the artifact, the variant asked for, kind of device."""
         try:
@@ -142,8 +151,8 @@ class Scorer(ABC):
     def warm_up(self) -> None:
         """Loads the artifact and runs it, so that no request pays for the first, slow passes."""
 
-    def _forward(self, inputs: Sequence[torch.Tensor]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Logits (n, 2) and attention (n, T) of each input (n, T, ...).
+    def _forward(self, inputs: Sequence[torch.Tensor]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Logits (n, 2), attention (n, T) and distance (n,) from the training clips, of each input (n, T, ...).
 
         On CUDA inputs of one shape share a pass. On the CPU each has its own: it
         costs nothing there, and no answer depends on who its neighbours were.
@@ -155,12 +164,12 @@ class Scorer(ABC):
         for members in groups.values():
             lengths = [len(inputs[index]) for index in members]
             with _one_thread() if self.device == "cpu" else nullcontext():
-                logits, attention = self.artifact.forward(torch.cat([inputs[index] for index in members]))
-            parts = zip(members, logits.split(lengths), attention.split(lengths), strict=True)
-            for index, part_logits, part_attention in parts:
-                if not torch.isfinite(part_logits).all():
+                outputs = self.artifact.forward_gauged(torch.cat([inputs[index] for index in members]))
+            parts = [[None] * len(members) if output is None else output.split(lengths) for output in outputs]
+            for index, logits, attention, distances in zip(members, *parts, strict=True):
+                if not torch.isfinite(logits).all():
                     raise DetectionError(ErrorCode.INTERNAL, f"the {self.modality} network gave no finite score")
-                results[index] = part_logits.numpy(), part_attention.numpy()
+                results[index] = logits.numpy(), attention.numpy(), None if distances is None else distances.numpy()
         return results
 
 
@@ -196,12 +205,16 @@ class VideoScorer(Scorer):
         started = time.perf_counter()
         outputs = self._forward([video_tensor(sample.crops, self.artifact.spec)[None] for sample in samples])
         forward_s = (time.perf_counter() - started) / len(samples)
-        return [
-            self._score(sample, logits, attention, forward_s)
-            for sample, (logits, attention) in zip(samples, outputs, strict=True)
-        ]
+        return [self._score(sample, *output, forward_s) for sample, output in zip(samples, outputs, strict=True)]
 
-    def _score(self, sample: VideoSample, logits: np.ndarray, attention: np.ndarray, forward_s: float) -> Score:
+    def _score(
+        self,
+        sample: VideoSample,
+        logits: np.ndarray,
+        attention: np.ndarray,
+        distances: np.ndarray | None,
+        forward_s: float,
+    ) -> Score:
         p_fake = float(self.calibration.p_fake(logits)[0])
         n_frames = len(sample.times_s)
         warnings = []
@@ -211,15 +224,17 @@ class VideoScorer(Scorer):
             warnings.append(f"{n_frames - sample.n_faces} of {n_frames} frames show no face; their centre was scored")
         if n_frames == 1:
             warnings.append("only one frame could be sampled; nothing can be said about motion")
+        anomaly, doubts = self._anomaly(distances)
         details = {
             "frames": n_frames,
             "faces": sample.n_faces,
             "crops": list(sample.sources),
             "frame_times_s": [round(float(time_s), 3) for time_s in sample.times_s],
             "attention": rounded(attention[0]),
+            **anomaly,
         }
         timings_s = {"faces": sample.faces_s, "forward": forward_s}
-        return Score(p_fake, details, tuple(warnings), timings_s)
+        return Score(p_fake, details, (*warnings, *doubts), timings_s)
 
     def _explain(self, sample: VideoSample, parts: tuple[str, ...]) -> dict[str, Any]:
         return explain_video(self.fp32, sample, self.calibration, parts)
@@ -252,18 +267,23 @@ class AudioScorer(Scorer):
         started = time.perf_counter()
         outputs = self._forward([torch.as_tensor(sample.features) for sample in samples])
         forward_s = (time.perf_counter() - started) / len(samples)
-        return [self._score(sample, logits, forward_s) for sample, (logits, _) in zip(samples, outputs, strict=True)]
+        return [
+            self._score(sample, logits, distances, forward_s)
+            for sample, (logits, _, distances) in zip(samples, outputs, strict=True)
+        ]
 
-    def _score(self, sample: AudioSample, logits: np.ndarray, forward_s: float) -> Score:
+    def _score(self, sample: AudioSample, logits: np.ndarray, distances: np.ndarray | None, forward_s: float) -> Score:
         # Windows are fused before calibration: the temperature is fitted on clips, not on windows.
         p_fake = float(self.calibration.p_fake(logits.mean(axis=0, keepdims=True))[0])
+        anomaly, doubts = self._anomaly(distances)
         details = {
             "windows": len(logits),
             "window_starts_s": [round(float(start_s), 3) for start_s in sample.starts_s],
             "window_p_fake": rounded(self.calibration.p_fake(logits)),
+            **anomaly,
         }
         timings_s = {"features": sample.features_s, "forward": forward_s}
-        return Score(p_fake, details, tuple(sample.warnings), timings_s)
+        return Score(p_fake, details, (*sample.warnings, *doubts), timings_s)
 
     def _explain(self, sample: AudioSample, parts: tuple[str, ...]) -> dict[str, Any]:
         record: dict[str, Any] = {"variant": self.fp32.variant}

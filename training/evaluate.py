@@ -40,12 +40,14 @@ from training.reporting.pairs import make_pairs, score_pairs
 from training.reporting.report import write_report
 from training.reporting.scoring import ClipScores, Contender, ScoreCache, score_clips
 from training.reporting.subset import balanced_subset
+from training.reporting.unlike import N_FILES, score_unlike
 
 DEFAULT_ARTIFACTS = (Path("build/artifacts/video"), Path("build/artifacts/audio"))
 DEFAULT_OUTPUT = Path("build/evaluation")
 DEFAULT_RESAMPLING = Resampling()
 VARIANTS = ("fp32", "int8")  # that run on any CPU
 TEST_NOTE = "The test split was opened. It is for one measurement, when everything is decided: choose nothing by it."
+N_QUICK_FILES = 8  # of each kind that an anomaly score should tell
 N_ROBUSTNESS_CLIPS = {False: 24, True: 12}  # by whether it is quick
 
 
@@ -76,6 +78,7 @@ def evaluate(
     quick: bool = False,
     n_robustness_clips: int | None = None,
     resampling: Resampling = DEFAULT_RESAMPLING,
+    unlike: Mapping[str, Sequence[Path]] | None = None,
 ) -> dict:
     """Everything that the report shows, as JSON values.
 
@@ -86,11 +89,13 @@ def evaluate(
         data: modality -> clips of all splits.
         splits: to measure. Damage is measured on the first.
         n_robustness_clips: of the first split, both classes alike; 0 leaves robustness out.
+        unlike: modality -> folders with further files that are neither faces nor speech, each a kind.
 
     Raises:
         DatasetError: a split has no clip of one class.
     """
     n_clips = N_ROBUSTNESS_CLIPS[quick] if n_robustness_clips is None else n_robustness_clips
+    unlike = unlike or {}
     began_s = time.perf_counter()
     report: dict = {"machine": describe_machine(), "quick": quick, "splits": list(splits), "modalities": {}}
     report["notes"] = [TEST_NOTE] if "test" in splits else []
@@ -103,6 +108,12 @@ def evaluate(
         part = _modality(contenders[modality], scores, resampling)
         for split, floor in _floor(modality, data[modality], splits, cache, resampling).items():
             part["splits"][split]["floor"] = floor
+        known = {clip.system for clip in select(data[modality], "train") if clip.label}
+        strange = score_unlike(
+            contenders[modality], cache, N_QUICK_FILES if quick else N_FILES, unlike.get(modality, ())
+        )
+        if anomaly := figures.anomaly(contenders[modality], scores, strange, known):
+            part["anomaly"] = anomaly
         if n_clips:
             subset = balanced_subset(clips[splits[0]], n_clips)
             part["robustness"] = _robustness(contenders[modality], subset, cache, quick, resampling)
@@ -236,6 +247,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=["val"],
         help="splits to measure; test must be asked for, and is for one measurement at the end; default: val",
     )
+    for modality in ("video", "audio"):
+        add(
+            f"--unlike-{modality}",
+            type=Path,
+            nargs="+",
+            default=(),
+            metavar="DIR",
+            help=f"folders of {modality} files unlike the data, each a kind: does the anomaly score tell?",
+        )
     add("--quick", action="store_true", help="fewer clips and levels of damage: minutes on two cores")
     add("--robustness-clips", type=int, metavar="N", help="damage is measured on so many; 24, --quick: 12; 0: none")
     add("--resamples", type=int, default=1_000, metavar="N", help="of the bootstrap; default: %(default)s")
@@ -264,6 +284,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             quick=options.quick,
             n_robustness_clips=options.robustness_clips,
             resampling=Resampling(options.resamples, min(200, options.resamples)),
+            unlike={"video": options.unlike_video, "audio": options.unlike_audio},
         )
     except (ArtifactError, DatasetError, ModelLoadError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from None

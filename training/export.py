@@ -3,8 +3,9 @@
     python -m training.export WEIGHTS_DIR --output DIR
 
 A weights directory holds model.safetensors (model_defs.weights), for video also quantization.safetensors
-(training.quantization), and measured.json (training.measure). The same weights under the same versions (zlib's
-among them) give the same bytes, in any directory: that is why speeds come from measured.json and are not taken here.
+(training.quantization), anomaly.safetensors (training.anomaly), and measured.json (training.measure). The same
+weights under the same versions (zlib's among them) give the same bytes, in any directory: that is why speeds come
+from measured.json and are not taken here.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ from torch._ops import OpOverloadPacket
 from torch.fx.experimental.optimization import fuse
 from torch.jit import _builtins
 
+from model_defs.anomaly import AnomalyGauge, with_gauge
 from model_defs.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
 from model_defs.video_net import PARTS, FrameSequenceNet, SplitVideoNet
 from model_defs.weights import load_weights, sha256_of
+from training.anomaly import read_anomaly
 from training.measure import Difference, compare, read_measured
 from training.optimization import fold_batch_norms
 from training.quantization import load_observer_state, quantize_int8
@@ -73,12 +76,16 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
 
     Raises:
         FileNotFoundError: the weights, or for int8 of a video network the observer state, are absent.
-        ArtifactError: a variant lies outside of TOLERANCES or MIN_AGREEMENT, or measured.json is of other weights.
+        ArtifactError: a variant lies outside of TOLERANCES or MIN_AGREEMENT, or measured.json or anomaly.safetensors is
+            of other weights.
     """
     weights_dir, output_dir = Path(weights_dir), Path(output_dir)
     net, meta = load_weights(weights_dir / WEIGHTS_FILE)
     digest = sha256_of(weights_dir / WEIGHTS_FILE)
     record = _record(meta, digest)
+    gauge = None
+    if (anomaly := read_anomaly(weights_dir)) is not None:
+        gauge, record["anomaly_percentiles"] = anomaly
     measured = _measured(weights_dir, digest, variants)
     inputs = check_inputs(spec_from_dict(meta["spec"]))
     output_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +93,7 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
         staged, checks, entries = Path(scratch) / "artifact", {}, {}
         staged.mkdir()
         for variant in variants:
-            content = serialize(build_variant(net, variant, weights_dir), {**record, "variant": variant})
+            content = serialize(build_variant(net, variant, weights_dir, gauge), {**record, "variant": variant})
             checks[variant] = _check(content, net, variant, inputs)
             (staged / f"{variant}.pt").write_bytes(content)
             entries[variant] = {
@@ -108,8 +115,13 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
     return {**manifest, "checks": checks}
 
 
-def build_variant(net: nn.Module, variant: str, weights_dir: Path) -> torch.jit.ScriptModule:
+def build_variant(
+    net: nn.Module, variant: str, weights_dir: Path, gauge: AnomalyGauge | None = None
+) -> torch.jit.ScriptModule:
     """The scripted and frozen form of an eager network; freezing folds each batch norm into its convolution.
+
+    Args:
+        gauge: gives the logits a third column, see `model_defs.anomaly`; None leaves them as they are.
 
     Raises:
         FileNotFoundError: int8 of a network with an image backbone, and no observer state in `weights_dir`.
@@ -120,10 +132,13 @@ def build_variant(net: nn.Module, variant: str, weights_dir: Path) -> torch.jit.
         if hasattr(net, "backbone") and not state_file.exists():
             raise FileNotFoundError(f"int8 needs {state_file}, which training.quantization.calibrate makes")
         net = quantize_int8(net, load_observer_state(state_file) if hasattr(net, "backbone") else None)
-        return round_floats(torch.jit.freeze(script(net)))
-    if variant == "fp16":
+    elif variant == "fp16":
         net = fold_batch_norms(net).half()  # in this order: folding in fp16 would round twice
-    elif isinstance(net, FrameSequenceNet):
+    if gauge is not None:
+        net = with_gauge(net, gauge)
+    if variant == "int8":
+        return round_floats(torch.jit.freeze(script(net)))
+    if variant == "fp32" and isinstance(net, FrameSequenceNet):
         net.backbone.features = fuse(net.backbone.features)  # before freezing, so that all methods share the weights
         return torch.jit.freeze(script(SplitVideoNet(net)), preserved_attrs=list(PARTS))
     return torch.jit.freeze(script(net))

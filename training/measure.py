@@ -172,7 +172,7 @@ def read_measured(weights_dir: Path) -> dict | None:
 
 
 def _p_fake(logits: Tensor) -> Tensor:
-    return logits.float().softmax(dim=1)[:, 1]
+    return logits[:, :2].float().softmax(dim=1)[:, 1]  # a third column is the distance of an anomaly gauge
 
 
 def _all_p_fake(artifact: Artifact, inputs: Tensor) -> Tensor:

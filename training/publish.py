@@ -3,9 +3,10 @@
     python -m training.publish runs/video/model.pt --dataset clips/ --output weights/video
 
 Writes model.safetensors (fp16), quantization.safetensors (activation ranges for
-int8, video only), measured.json (speed and differences of the variants here) and
-MODEL_CARD.md. Calibration and int8 ranges come from val and train clips; the test
-split is opened only with --with-test, and nothing is fitted on it.
+int8, video only), anomaly.safetensors (how unlike the train clips an input is),
+measured.json (speed and differences of the variants here) and MODEL_CARD.md.
+Calibration and int8 ranges come from val and train clips; the test split is
+opened only with --with-test, and nothing is fitted on it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tqdm import tqdm
 from model_defs.calibration import Calibration
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
 from model_defs.weights import load_weights, save_weights
+from training.anomaly import write_anomaly
 from training.config import saved_data
 from training.datasets import Clip, DatasetError, load_dataset, select
 from training.engine import Scores
@@ -59,7 +61,7 @@ def publish(
     n_workers: int = 2,
     false_alarm_rate: float | None = None,
 ) -> Figures:
-    """Write the four files into `output` and return the figures of each split and variant.
+    """Write these files into `output` and return the figures of each split and variant.
 
     Args:
         checkpoint: of the best epoch.
@@ -104,7 +106,7 @@ def _write(
     folder: Path,
     false_alarm_rate: float | None,
 ) -> Figures:
-    """The four files of `publish`, in an empty folder."""
+    """The files of `publish`, in an empty folder."""
     meta = {name: record[name] for name in ("network", "spec", "labels")}
     weights_path = folder / "model.safetensors"
     save_weights(weights_path, net, meta)
@@ -114,6 +116,7 @@ def _write(
     figures = _figures(variants, clips, spec, calibration)
     meta |= {"calibration": calibration.to_dict(), "metrics": plain_figures(figures)}
     save_weights(weights_path, net, meta)
+    write_anomaly(folder, variants, clips["train"], clips["val"], spec)
 
     inputs = torch.cat([part[:1] for part in _inputs(clips["val"], spec, N_MEASURED_INPUTS)])
     export_variants(folder, folder.parent / "artifact")

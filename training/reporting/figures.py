@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import StratifiedGroupKFold
 
+from model_defs.anomaly import AnomalyScale
 from model_defs.calibration import Calibration
 from model_defs.fusion import DEFAULT_WEIGHTS
 from training.engine import Scores
@@ -129,6 +130,58 @@ def _crossfit(scores: ClipScores, logits: np.ndarray) -> np.ndarray | None:
         except ValueError:  # one class alone, or scores that do not rise with the label
             return None
     return p_fake
+
+
+def anomaly(
+    contenders: Sequence[Contender],
+    scores: Mapping[str, ClipScores],
+    strange: Mapping[str, Mapping[str, np.ndarray]],
+    known_systems: set[str],
+) -> dict:
+    """By contender, what its anomaly score tells; empty where none has one.
+
+    `kinds`: AUROC of media that are neither faces nor speech against all clips of the first split, and the share that
+    an answer warns of. `splits`: the share of ordinary clips with a warning, by class and by whether training knew
+    the forging system, and the AUROC of fakes by new systems against those by known ones.
+
+    Args:
+        strange: kind -> contender -> distances.
+        known_systems: those that train holds.
+    """
+    found: dict[str, dict] = {}
+    for one in contenders:
+        scale = AnomalyScale.from_record(one.manifest, one.variant)
+        ordinary = next(iter(scores.values())).distances[one.name]
+        if scale is None or np.isnan(ordinary).any():
+            continue
+        warned = lambda distances, scale=scale: float(np.mean([scale.warns(value) for value in distances]))  # noqa: E731
+        part: dict = {"kinds": {}, "splits": {}}
+        for kind, by_contender in strange.items():
+            distances = by_contender[one.name]
+            part["kinds"][kind] = {
+                "files": len(distances),
+                "auroc": _auroc(ordinary, distances),
+                "warned": warned(distances),
+            }
+        for split, members in scores.items():
+            distances, labels = members.distances[one.name], members.labels
+            is_new = np.array([bool(clip.label) and clip.system not in known_systems for clip in members.clips])
+            groups = {"real": labels == 0, "fake, known system": (labels == 1) & ~is_new, "fake, new system": is_new}
+            part["splits"][split] = {
+                name: {"clips": int(chosen.sum()), "warned": warned(distances[chosen])}
+                for name, chosen in groups.items()
+                if chosen.any()
+            }
+            new, known = distances[is_new], distances[(labels == 1) & ~is_new]
+            if len(new) and len(known):
+                part["splits"][split]["fake, new system"]["auroc"] = _auroc(known, new)
+        found[one.name] = plain(part)
+    return found
+
+
+def _auroc(ordinary: np.ndarray, strange: np.ndarray) -> float:
+    labels = np.repeat([0, 1], [len(ordinary), len(strange)])
+    return float(roc_auc_score(labels, np.concatenate([ordinary, strange])))
 
 
 def thresholds(real_of_val: np.ndarray, by_split: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[dict]:

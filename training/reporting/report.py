@@ -104,6 +104,8 @@ def _modality(modality: str, part: Mapping) -> Iterator[Block]:
         curves = {name: found["roc"] for name, found in one["models"].items()}
         yield Block("image", f"ROC, {modality}, {split}", image=plots.roc(f"ROC, {split}", curves))
     yield from _calibration(modality, part)
+    if "anomaly" in part:
+        yield from _anomaly(modality, part["anomaly"])
     if "robustness" in part:
         yield from _robustness(modality, part["robustness"])
     for split, one in part["splits"].items():
@@ -163,6 +165,24 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
                     figures = [_number(one["threshold"]), split, _number(at["false_alarms"]), _number(at["hits"])]
                     rows.append([name, f"{one['false_alarm_rate']:.0%}", *figures])
         yield Block("table", rows=rows)
+
+
+def _anomaly(modality: str, found: Mapping) -> Iterator[Block]:
+    yield Block("h3", f"Anomaly score, {modality}")
+    yield Block(
+        "p",
+        "Media that are neither faces nor speech, against the clips of the first split; warned: the share that an "
+        "answer warns of. Of ordinary clips none should be. A new system's fakes are told from a known one's where "
+        "their AUROC is well above one half.",
+    )
+    rows = [["model", "media", "files", "AUROC", "warned"]]
+    for name, one in found.items():
+        for kind, at in one["kinds"].items():
+            rows.append([name, kind, at["files"], _number(at["auroc"]), f"{at['warned']:.0%}"])
+        for split, parts in one["splits"].items():
+            for part, at in parts.items():
+                rows.append([name, f"{split}: {part}", at["clips"], _number(at.get("auroc")), f"{at['warned']:.0%}"])
+    yield Block("table", rows=rows)
 
 
 def _robustness(modality: str, found: Mapping) -> Iterator[Block]:

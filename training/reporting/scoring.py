@@ -114,11 +114,13 @@ class ClipScores:
         clips: those that all contenders could score, n of them.
         margins: name of the contender -> logit of fake less that of real, (n,), uncalibrated.
         refused: error code -> clips left out.
+        distances: name of the contender -> how unlike the train clips, (n,); nan without an anomaly gauge.
     """
 
     clips: tuple[Clip, ...]
     margins: Mapping[str, np.ndarray]
     refused: Mapping[str, int] = field(default_factory=dict)
+    distances: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def labels(self) -> np.ndarray:
@@ -147,7 +149,7 @@ def score_clips(
         ModelLoadError: an artifact cannot be loaded.
     """
     kept: list[Clip] = []
-    rows: list[list[float]] = []
+    rows: list[list[tuple[float, float]]] = []
     refused: Counter[str] = Counter()
     what = "as they are" if degradation is None else degradation.name
     for clip in tqdm(clips, f"{contenders[0].modality}, {what}", unit="clip", leave=False):
@@ -156,10 +158,12 @@ def score_clips(
             refused[error] += 1
             continue
         kept.append(clip)
-        rows.append([record["margin"] for record in records])
-    columns = np.array(rows, dtype=float).reshape(-1, len(contenders)).T
-    margins = {contender.name: column for contender, column in zip(contenders, columns, strict=True)}
-    return ClipScores(tuple(kept), margins, dict(refused))
+        rows.append([(record["margin"], record["distance"]) for record in records])
+    columns = np.array(rows, dtype=float).reshape(-1, len(contenders), 2)
+    margins, distances = (
+        {contender.name: columns[:, index, part] for index, contender in enumerate(contenders)} for part in (0, 1)
+    )
+    return ClipScores(tuple(kept), margins, dict(refused), distances)
 
 
 def _records(
@@ -167,23 +171,27 @@ def _records(
 ) -> list[dict]:
     digest = sha256_of(clip.path)
     applied = None if degradation is None else degradation.identity
-    keys = [cache.key("margin", contender.sha256, digest, applied) for contender in contenders]
+    keys = [cache.key("scores", contender.sha256, digest, applied) for contender in contenders]
     if any(cache.get(key) is None for key in keys):
         source = sampled(clip.path if degradation is None else lambda: degradation(clip.path, seed=int(digest[:8], 16)))
         for key, contender in zip(keys, contenders, strict=True):
             if cache.get(key) is None:
-                cache.put(key, _record(contender, source))
+                cache.put(key, score_file(contender, source))
     return [cache.get(key) for key in keys]
 
 
-def _record(contender: Contender, source: Callable[[Scorer], object]) -> dict:
+def score_file(contender: Contender, source: Callable[[Scorer], object]) -> dict:
+    """`margin` and `distance` (None without a gauge) of one file, as `sampled` gives it; or its `error` code."""
     try:
         sample = source(contender.scorer)
     except DetectionError as error:
         return {"error": error.code.value}
     artifact = contender.scorer.artifact
-    logits, _ = artifact.forward(network_input(artifact, sample))
-    return {"margin": float((logits[:, 1] - logits[:, 0]).double().mean())}
+    logits, _, distances = artifact.forward_gauged(network_input(artifact, sample))
+    return {
+        "margin": float((logits[:, 1] - logits[:, 0]).double().mean()),
+        "distance": None if distances is None else float(distances.mean()),
+    }
 
 
 def sampled(source: Path | Callable[[], bytes]) -> Callable[[Scorer], object]:
