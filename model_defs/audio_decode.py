@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -21,6 +21,7 @@ PREROLL_S = 0.25
 DURATION_SLACK = 1.05  # a track may be so much longer than declared; some durations are guessed from the bit rate
 TRUSTED_PART = 0.95  # one shorter than this part of what is declared is cut off
 N_SAFE_PLANES = 8  # PyAV 18 reads beyond the planes of a frame that has so many or more, and crashes
+BLOCK_SAMPLES = 2**16  # frames are mixed down so many samples at a time: the calls would cost more than the arithmetic
 MAX_FRAME_SAMPLES = 2**24  # in one decoded frame, all channels together; FLAC and ALAC may declare what they like
 MAX_LEVEL = 1e6  # a sample beyond it is damage; full scale is 1
 
@@ -95,7 +96,8 @@ class AudioReader:
         time_base = float(self._file.audio.stream.time_base)
         from_s = -math.inf if start_s is None else start_s - PREROLL_S
         form, n_early, n_wanted, rate_in_hz = None, 0, 0, 0
-        parts, n_taken = [], 0  # one channel of each frame: a bomb of many channels would fill the memory
+        parts, waiting = [], []  # of one channel, and of all: a bomb of many channels would fill the memory
+        n_taken = n_waiting = 0
         for frame in self._decode(from_s, time_base):
             if form is None:
                 form, rate_in_hz = _form(frame), frame.sample_rate
@@ -106,13 +108,19 @@ class AudioReader:
             elif _form(frame) != form:
                 self._file.warn("the audio track changes its form: what follows was not read")
                 break
-            parts.append(_to_mono(frame)[: n_wanted - n_taken])  # gaps are closed
-            n_taken += len(parts[-1])
+            waiting.append(frame)  # gaps are closed
+            n_waiting += frame.samples * form[1]
+            n_taken += frame.samples
+            if n_waiting >= BLOCK_SAMPLES:
+                parts.append(_to_mono(waiting))
+                waiting, n_waiting = [], 0
             if n_taken >= n_wanted:
                 break
+        if waiting:
+            parts.append(_to_mono(waiting))
         if not parts:
             return np.zeros(0, np.float32)
-        mono = self._repair(np.concatenate(parts)[n_early:])
+        mono = self._repair(np.concatenate(parts)[n_early:n_wanted])
         return _resample(mono, rate_in_hz, rate_hz)[:n_samples]
 
     def _decode(self, from_s: float, time_base: float) -> Iterator[av.AudioFrame]:
@@ -141,14 +149,19 @@ def _form(frame: av.AudioFrame) -> tuple[str, int, int]:
     return frame.format.name, frame.layout.nb_channels, frame.sample_rate
 
 
-def _to_mono(frame: av.AudioFrame) -> np.ndarray:
-    """The mean of all channels. shape = (n_samples,) float32, full scale 1"""
-    n_channels = frame.layout.nb_channels
-    if frame.format.is_planar and n_channels >= N_SAFE_PLANES:
-        return np.concatenate([part.to_ndarray()[0] for part in av.AudioResampler("flt", "mono").resample(frame)])
-    values = frame.to_ndarray()
-    channels = values.reshape(n_channels, -1) if frame.format.is_planar else values.reshape(-1, n_channels).T
-    full_scale, silence = _FULL_SCALE.get(values.dtype.str[1:], (1.0, 0.0))
+def _to_mono(frames: Sequence[av.AudioFrame]) -> np.ndarray:
+    """The mean of all channels of frames of one form, end to end. shape = (n_samples,) float32, full scale 1"""
+    first = frames[0]
+    n_channels, is_planar = first.layout.nb_channels, first.format.is_planar
+    if is_planar and n_channels >= N_SAFE_PLANES:
+        mixed = (part for frame in frames for part in av.AudioResampler("flt", "mono").resample(frame))
+        return np.concatenate([part.to_ndarray()[0] for part in mixed])
+    dtype, n_together = first.to_ndarray().dtype, 1 if is_planar else n_channels
+    # Not `to_ndarray` of each: a second of sound is 43 frames of AAC. Planes may be longer than what they hold.
+    planes = [[np.frombuffer(plane, dtype, frame.samples * n_together) for plane in frame.planes] for frame in frames]
+    values = np.stack([np.concatenate(parts) for parts in zip(*planes, strict=True)])
+    channels = values if is_planar else values.reshape(-1, n_channels).T
+    full_scale, silence = _FULL_SCALE.get(dtype.str[1:], (1.0, 0.0))
     with np.errstate(invalid="ignore", over="ignore"):  # damaged samples are repaired later
         return (channels.mean(axis=0, dtype=np.float32) - np.float32(silence)) / np.float32(full_scale)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,5 +138,10 @@ def _remembered(
 def _sample_key(sha256: str, scorer: Scorer, options: DetectOptions, limits: Limits) -> str:
     """Of everything that the sample depends on; the model's version, weights and variant are not among it."""
     held_to = {name: value for name, value in asdict(limits).items() if name not in NOT_OF_THE_SAMPLE}
-    code = [preprocessing_digest(), inspect.getsource(type(scorer).sample)]
+    code = [preprocessing_digest(), _source(type(scorer).sample)]
     return cache_key("sample", sha256, spec_to_dict(scorer.artifact.spec), scorer.sampling(options), held_to, code)
+
+
+@functools.cache
+def _source(function: Callable) -> str:
+    return inspect.getsource(function)  # a millisecond of reading and parsing
