@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -105,7 +106,7 @@ class SpectrogramNet(nn.Module):
         for index, (n_in, n_out) in enumerate(zip(n_channels, n_channels[1:], strict=False)):
             blocks.append(ResidualBlock(n_in, n_out, (2 if index == 0 else 1, 2)))
             n_rows = (n_rows + 1) // 2
-        self.local = nn.Sequential(*blocks)
+        self.local = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
         self.projection = nn.Sequential(
             nn.Linear(n_channels[-1] * n_rows, 2 * n_hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)
         )
@@ -125,7 +126,9 @@ class SpectrogramNet(nn.Module):
             logits (B, 2), class 0 real and class 1 fake; attention (B, T), which sums to 1 over time,
             each step's weight spread over the frames it covers.
         """
-        maps = self.local(features.unsqueeze(1))  # (B, C, T / 4, rows)
+        # Channels-last is the layout that CPU convolutions are quickest in, fp32 and int8 alike.
+        spectrograms = features.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        maps = self.local(spectrograms)  # (B, C, T / 4, rows)
         sequence = self.projection(maps.transpose(1, 2).flatten(2))
         context, attention = self.attention(self.temporal(sequence)[0])
         return self.classifier(context), _spread(attention, features.shape[1])

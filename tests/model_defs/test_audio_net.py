@@ -49,3 +49,13 @@ def test_every_parameter_learns(name: str) -> None:
     net(torch.randn(2, 40, NETWORKS[name].spec.n_features))[0].square().sum().backward()
     without = [key for key, parameter in net.named_parameters() if parameter.grad is None]
     assert not without
+
+
+def test_the_convolutions_of_a_spectrogram_stay_in_the_layout_that_cpus_are_quickest_in():
+    net = SpectrogramNet()
+    net.load_state_dict({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
+    convolutions = [module for module in net.local.modules() if isinstance(module, torch.nn.Conv2d)]
+    for convolution in convolutions:
+        assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    maps = net.local(torch.zeros(2, 1, 40, 80).contiguous(memory_format=torch.channels_last))
+    assert maps.is_contiguous(memory_format=torch.channels_last)
