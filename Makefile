@@ -99,8 +99,10 @@ loadtest-readme: $(INSTALLED)  ## write the benchmark table of the last `make lo
 	$(RUN) -m loadtest.readme $(FOLDER)
 
 .PHONY: peers
-peers: archive sample $(PEERS)/.installed  ## our server beside LitServe, BentoML, Ray Serve and a bare loop: build/peers/ (QUICK=1 for a look)
+peers: archive sample $(PEERS)/.installed  ## our server and runtime beside others: build/peers/ (QUICK=1 for a look)
 	$(RUN) -m loadtest.peers $(if $(QUICK),--quick)
+	env -u PYTHONPATH $(PEERS)/bin/python -m training.runtimes $(if $(QUICK),--repeats 7) \
+		--dataset video=$(VIDEO_DATA) audio=$(AUDIO_DATA)
 
 # The peers' packages lie beside ours and come before them; torch and the rest they take from .venv.
 $(PEERS)/.installed: $(INSTALLED) loadtest/peers/requirements.lock
