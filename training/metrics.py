@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn import config_context
@@ -22,7 +23,7 @@ from sklearn.metrics import (
 )
 
 MEASURES = ("auc", "eer", "balanced_accuracy", "accuracy")  # what a training run and a model card show
-ALL_MEASURES = (*MEASURES, "ap", "f1", "log_loss", "ece", "cllr")
+ALL_MEASURES = (*MEASURES, "ap", "f1", "log_loss", "ece", "ece_balanced", "cllr")
 N_BINS = 10  # of the expected calibration error
 _TINY = 1e-12  # keeps a certain and wrong score from costing infinity
 
@@ -66,10 +67,47 @@ def expected_calibration_error(
         balanced: let both classes weigh alike, as a calibration to even odds supposes.
     """
     labels, p_fake = np.asarray(labels, dtype=int), np.asarray(p_fake, dtype=float)
-    weights = 1.0 / np.bincount(labels, minlength=2)[labels] if balanced else np.ones(len(labels))
-    bins = np.clip((p_fake * n_bins).astype(int), 0, n_bins - 1)
-    gaps = np.bincount(bins, weights * (p_fake - labels), n_bins)
+    weights = _class_weights(labels) if balanced else np.ones(len(labels))
+    gaps = np.bincount(_bins(p_fake, n_bins), weights * (p_fake - labels), n_bins)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+def reliability(labels: Sequence[int], p_fake: Sequence[float], *, n_bins: int = N_BINS) -> dict[str, list[float]]:
+    """The points of a reliability diagram at even odds: of each bin that is not empty, `predicted` (mean P(fake)),
+    `observed` (share of fakes), both with the classes weighing alike, and `counts` (clips)."""
+    labels, p_fake = np.asarray(labels, dtype=int), np.asarray(p_fake, dtype=float)
+    weights, bins = _class_weights(labels), _bins(p_fake, n_bins)
+    mass = np.bincount(bins, weights, n_bins)
+    shown = mass > 0
+    return {
+        "predicted": (np.bincount(bins, weights * p_fake, n_bins)[shown] / mass[shown]).tolist(),
+        "observed": (np.bincount(bins, weights * labels, n_bins)[shown] / mass[shown]).tolist(),
+        "counts": np.bincount(bins, minlength=n_bins)[shown].tolist(),
+    }
+
+
+def _class_weights(labels: np.ndarray) -> np.ndarray:
+    return 1.0 / np.bincount(labels, minlength=2)[labels]
+
+
+def _bins(p_fake: np.ndarray, n_bins: int) -> np.ndarray:
+    return np.clip((p_fake * n_bins).astype(int), 0, n_bins - 1)
+
+
+def calibration_error_by_chance(labels: Sequence[int], p_fake: Sequence[float], *, n_draws: int = 500) -> float:
+    """The balanced ECE that scores like these show on so few clips where they are exactly right, on average.
+
+    Args:
+        labels: for the share of fakes among the clips.
+        p_fake: P(fake) at even odds, (n,). Labels are drawn by it, the share of fakes taken into account.
+        n_draws: of all labels; the same scores give the same figure.
+    """
+    labels, p_fake = np.asarray(labels, dtype=int), np.clip(np.asarray(p_fake, dtype=float), _TINY, 1 - _TINY)
+    n_fake = int(labels.sum())
+    odds = p_fake / (1 - p_fake) * n_fake / (len(labels) - n_fake)
+    drawn = np.random.default_rng(0).random((n_draws, len(labels))) < odds / (1 + odds)
+    usable = [row.astype(int) for row in drawn if 0 < row.sum() < len(row)]
+    return float(np.mean([expected_calibration_error(row, p_fake, balanced=True) for row in usable]))
 
 
 def log_likelihood_ratio_cost(labels: Sequence[int], p_fake: Sequence[float]) -> float:
@@ -173,6 +211,7 @@ def _measures(threshold: float) -> dict[str, Callable[[np.ndarray, np.ndarray], 
         "f1": lambda labels, p_fake: float(f1_score(labels, p_fake >= threshold, zero_division=0.0)),
         "log_loss": lambda labels, p_fake: float(log_loss(labels, np.clip(p_fake, _TINY, 1 - _TINY), labels=[0, 1])),
         "ece": expected_calibration_error,
+        "ece_balanced": partial(expected_calibration_error, balanced=True),
         "cllr": log_likelihood_ratio_cost,
     }
 

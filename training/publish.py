@@ -12,15 +12,13 @@ opened only with --with-test, and nothing is fitted on it.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -28,24 +26,19 @@ from model_defs.calibration import Calibration
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
 from model_defs.weights import load_weights, save_weights
 from training.anomaly import write_anomaly
+from training.calibration import DIGITS, fit_calibration
 from training.config import saved_data
 from training.datasets import Clip, DatasetError, load_dataset, select
-from training.engine import Scores
 from training.evaluation import clip_inputs, score_clips
 from training.export import export_variants
 from training.measure import measure_variants, write_measured
-from training.metrics import Estimate, summarize, threshold_at
+from training.metrics import Estimate, summarize
 from training.model_card import model_card
 from training.prepare import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
 from training.quantization import calibrate, quantize_int8, save_observer_state
 
 N_CALIBRATION_CLIPS = 40  # for int8 ranges: some hundred frames
 N_MEASURED_INPUTS = 24  # real clips that variants are compared on
-DIGITS = 4  # of a figure in the record
-
-
-class NoBetterThanChanceError(ValueError):
-    """The scores do not rise with the label on the validation clips: there is nothing to calibrate or publish."""
 
 
 Figures = dict[str, dict[str, dict[str, Estimate]]]  # split -> variant -> name -> estimate
@@ -124,34 +117,6 @@ def _write(
     write_measured(folder, measured)
     (folder / "MODEL_CARD.md").write_text(model_card(meta, net, clips, figures, measured), encoding="utf-8")
     return figures
-
-
-def fit_calibration(scores: Scores, false_alarm_rate: float | None = None) -> Calibration:
-    """Platt scaling of the margin, both classes weighing alike.
-
-    J. Platt, "Probabilistic outputs for support vector machines" (1999); the
-    weights make p_fake independent of how many fakes the validation split holds.
-
-    Args:
-        scores: of the validation clips.
-        false_alarm_rate: the threshold lets no larger share of their real clips count as fake; None cuts at even odds.
-
-    Raises:
-        NoBetterThanChanceError: the margin does not rise with the label.
-    """
-    margin = (scores.logits[:, 1] - scores.logits[:, 0])[:, None]
-    fitted = LogisticRegression(C=10.0, class_weight="balanced").fit(margin, scores.labels)
-    slope, bias = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    if slope <= 0:
-        raise NoBetterThanChanceError(
-            "the network is no better than chance on the validation clips; there is nothing to publish"
-        )
-    fitted = Calibration(temperature=round(1 / slope, DIGITS), bias=round(bias, DIGITS))
-    if false_alarm_rate is None:
-        return fitted
-    threshold = threshold_at(fitted.p_fake(scores.logits[scores.labels == 0]), false_alarm_rate)
-    upwards = math.ceil(threshold * 10**DIGITS) / 10**DIGITS  # down might let one more of them through
-    return replace(fitted, threshold=min(upwards, 1.0))
 
 
 def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, output: Path) -> nn.Module:

@@ -15,6 +15,7 @@ from model_defs.backbones import BackboneWeightsError
 from model_defs.spec import InputSpec, spec_from_dict
 from model_defs.weights import load_weights
 from training import distributed
+from training.calibration import NoBetterThanChanceError
 from training.checkpoint import RunError
 from training.config import SETTINGS_SUFFIX, DataConfig, RunConfig
 from training.datasets import Clip, DatasetError, check_no_leak, require_both_classes, select
@@ -24,7 +25,7 @@ from training.export import export_variants
 from training.metrics import summarize, within_source_auc
 from training.options import Settings
 from training.prepare import PreparedClip, check_contents, prepare
-from training.publish import NoBetterThanChanceError, plain_figures, publish
+from training.publish import plain_figures, publish
 from training.train_config import TrainConfig
 
 Prepared = list[PreparedClip]

@@ -7,9 +7,11 @@ import pytest
 
 from training.metrics import (
     ALL_MEASURES,
+    calibration_error_by_chance,
     equal_error_rate,
     expected_calibration_error,
     log_likelihood_ratio_cost,
+    reliability,
     summarize,
     threshold_at,
     within_source_auc,
@@ -123,3 +125,23 @@ def test_threshold_above_scores_that_are_alike():
     assert (np.array([0.5, 0.5, 0.5, 0.1]) >= threshold_at([0.5, 0.5, 0.5, 0.1], 0.5)).sum() == 0
     with pytest.raises(ValueError, match="between 0 and 1"):
         threshold_at([0.5], 1.5)
+
+
+def test_calibration_error_at_even_odds_and_by_chance():
+    """P(fake) at even odds is right for any share of fakes, and the plain ECE is not."""
+    rng = np.random.default_rng(0)
+    p_fake = rng.random(20_000)
+    labels = (rng.random(20_000) < p_fake).astype(int)
+    kept = (labels == 0) | (rng.random(20_000) < 0.2)  # four of five fakes are taken away
+    labels, p_fake = labels[kept], p_fake[kept]
+    assert expected_calibration_error(labels, p_fake) > 0.15
+    assert expected_calibration_error(labels, p_fake, balanced=True) < 0.03
+    points = reliability(labels, p_fake)
+    np.testing.assert_allclose(points["observed"], points["predicted"], atol=0.05)
+    assert sum(points["counts"]) == len(labels)
+
+
+def test_few_clips_show_an_error_though_the_scores_are_right():
+    few, many = (calibration_error_by_chance(np.arange(n) % 2, np.random.default_rng(0).random(n)) for n in (50, 5_000))
+    assert few > 0.08
+    assert many < 0.03

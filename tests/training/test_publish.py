@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,10 +13,9 @@ from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import LABELS, spec_to_dict
 from model_defs.weights import load_weights, sha256_of
 from training.datasets import load_dataset, select
-from training.engine import Scores
 from training.evaluation import score_clips
 from training.prepare import prepare
-from training.publish import fit_calibration, publish
+from training.publish import publish
 
 SPEC = replace(NETWORKS["audio_light"].spec, hop_length=1024)
 
@@ -98,40 +96,3 @@ def test_interrupted_publication_leaves_the_published_files_alone(checkpoint, au
     assert (output / "model.safetensors").read_bytes() == b"the weights before"
     assert [path.name for path in output.iterdir()] == ["model.safetensors"]
     assert not list(tmp_path.glob(".publish-*"))
-
-
-def make_scores(margin: np.ndarray, labels: np.ndarray) -> Scores:
-    return Scores(np.stack([-margin / 2, margin / 2], axis=1), labels, tuple(map(str, range(len(labels)))))
-
-
-def test_calibration_recovers_temperature_and_bias():
-    rng = np.random.default_rng(0)
-    log_odds = rng.normal(0, 2, 20_000)
-    labels = (rng.random(20_000) < 1 / (1 + np.exp(-log_odds))).astype(int)
-    fitted = fit_calibration(make_scores(3.0 * log_odds + 1.5, labels))  # overconfident and shifted to fake
-    assert fitted.temperature == pytest.approx(3.0, rel=0.1)
-    assert fitted.bias == pytest.approx(-0.5, abs=0.1)
-
-
-def test_calibration_does_not_follow_the_share_of_fakes():
-    rng = np.random.default_rng(1)
-    labels = np.repeat([0, 1], [900, 100])
-    fitted = fit_calibration(make_scores(rng.normal(2.0 * labels - 1.0, 1.0), labels))
-    assert fitted.bias == pytest.approx(0.0, abs=0.25)
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.1])
-def test_threshold_for_a_false_alarm_rate_keeps_to_it_and_is_the_lowest(rate):
-    rng = np.random.default_rng(2)
-    labels = np.repeat([0, 1], [100, 50])
-    scores = make_scores(rng.normal(3.0 * labels, 1.0), labels)
-    fitted = fit_calibration(scores, rate)
-    assert fitted.threshold != 0.5 == fit_calibration(scores).threshold
-    real = fitted.p_fake(scores.logits[labels == 0])
-    assert (real >= fitted.threshold).mean() == pytest.approx(rate)
-
-
-def test_network_worse_than_chance_is_not_published():
-    labels = np.arange(40) % 2
-    with pytest.raises(ValueError, match="no better than chance"):
-        fit_calibration(make_scores(1.0 - 2.0 * labels, labels))

@@ -6,28 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score, roc_curve
-from sklearn.model_selection import StratifiedGroupKFold
 
 from model_defs.anomaly import AnomalyScale
 from model_defs.calibration import Calibration
 from model_defs.fusion import DEFAULT_WEIGHTS
+from training.calibration import calibration_measures, compare_methods, crossfit
 from training.engine import Scores
 from training.metrics import (
     ALL_MEASURES,
-    N_BINS,
-    expected_calibration_error,
-    log_likelihood_ratio_cost,
+    calibration_error_by_chance,
+    reliability,
     summarize,
     threshold_at,
     within_source_auc,
 )
-from training.publish import fit_calibration
 from training.reporting.pairs import PairScores, fit_weights
 from training.reporting.scoring import ClipScores, Contender, margin_logits
 
-N_FOLDS = 5
 FALSE_ALARM_RATES = (0.01, 0.05, 0.10)  # that thresholds are chosen for
 DIGITS = 4
 CURVE_MEASURES = ("auc", "balanced_accuracy")
@@ -97,39 +93,28 @@ def calibration(scores: ClipScores, contender: Contender) -> dict:
     """ECE and Cllr before and after the artifact's own calibration, and the points of the reliability diagram.
 
     `crossfit` is the same kind of calibration fitted to four fifths of these groups and measured on the fifth, in
-    turns: what fitting promises for clips that it has not seen. Empty where there are too few groups for that.
+    turns: what fitting promises for clips that it has not seen; `methods` compares the kinds so. Both are left out
+    where there are too few groups. `by_chance` is the balanced ECE that exact scores would show on so few clips.
     """
     labels, logits = scores.labels, margin_logits(scores.margins[contender.name])
+    raw = Scores(logits, labels, tuple(scores.groups))
     stages = {}
     columns = {"before": Calibration().p_fake(logits), "after": contender.calibration.p_fake(logits)}
-    if (crossfitted := _crossfit(scores, logits)) is not None:
+    method = "platt" if contender.calibration.bias else "temperature"
+    if (crossfitted := crossfit(raw, method)) is not None:
         columns["crossfit"] = crossfitted
     for stage, p_fake in columns.items():
-        observed, predicted = calibration_curve(labels, p_fake, n_bins=N_BINS)
-        counts = np.bincount(np.clip((p_fake * N_BINS).astype(int), 0, N_BINS - 1), minlength=N_BINS)
-        stages[stage] = {
-            "ece": expected_calibration_error(labels, p_fake),
-            "ece_balanced": expected_calibration_error(labels, p_fake, balanced=True),
-            "cllr": log_likelihood_ratio_cost(labels, p_fake),
-            "predicted": predicted.tolist(),
-            "observed": observed.tolist(),
-            "counts": counts[counts > 0].tolist(),
+        stages[stage] = {**calibration_measures(labels, p_fake), **reliability(labels, p_fake)}
+    return plain(
+        {
+            "temperature": contender.calibration.temperature,
+            "bias": contender.calibration.bias,
+            "method": method,
+            "by_chance": calibration_error_by_chance(labels, columns["after"]),
+            "methods": compare_methods(raw),
+            **stages,
         }
-    return plain({"temperature": contender.calibration.temperature, "bias": contender.calibration.bias, **stages})
-
-
-def _crossfit(scores: ClipScores, logits: np.ndarray) -> np.ndarray | None:
-    labels, p_fake = scores.labels, np.empty(len(logits))
-    if np.bincount(labels, minlength=2).min() < N_FOLDS or len(set(scores.groups)) < 2 * N_FOLDS:
-        return None
-    folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=0)
-    for fitted_on, left_out in folds.split(logits, labels, scores.groups):
-        seen = Scores(logits[fitted_on], labels[fitted_on], ())
-        try:
-            p_fake[left_out] = fit_calibration(seen).p_fake(logits[left_out])
-        except ValueError:  # one class alone, or scores that do not rise with the label
-            return None
-    return p_fake
+    )
 
 
 def anomaly(

@@ -18,8 +18,8 @@ def reliability(title: str, calibration: Mapping) -> bytes:
         for x, y, count in zip(points["predicted"], points["observed"], points["counts"], strict=True):
             axes.annotate(str(count), (x, y), textcoords="offset points", xytext=(4, -11), fontsize=8, color="dimgrey")
         axes.set(xlim=(0, 1), ylim=(-0.08, 1.05), xlabel="P(fake), mean of a bin")
-        axes.set_title(f"{stage} calibration: ECE {points['ece']:.3f}", fontsize=10)
-    figure.axes[0].set_ylabel("share of fakes")
+        axes.set_title(f"{stage} calibration: ECE at even odds {points['ece_balanced']:.3f}", fontsize=10)
+    figure.axes[0].set_ylabel("share of fakes, classes alike")
     figure.suptitle(f"{title} (at each point: clips)", fontsize=11)
     return _png(figure)
 
