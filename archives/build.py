@@ -8,7 +8,7 @@
 An archive is self-contained: the packages `model_defs` and `handlers` as they
 are in the source tree, the artifacts, the model configuration, a shim that
 TorchServe takes for the handler, and `deepdetect.json`, which says what it was
-made of.
+made of, and what `make evaluate` found those weights to be worth.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def build_archive(
         _stage_packages(root, stage)
         record = {"name": name, "version": version, "artifacts": {}}
         for modality in declaration["artifacts"]:
-            record["artifacts"][modality] = _stage_artifact(artifacts / modality, stage / "artifacts" / modality)
+            staged = _stage_artifact(artifacts / modality, stage / "artifacts" / modality)
+            record["artifacts"][modality] = staged | _figures(root, modality, staged["weights_sha256"])
         record["source_digest"] = tree_digest(stage, PACKAGES)
         record["digest"] = _digest([record["source_digest"], tree_digest(stage, ["artifacts"]), config.read_text()])
         (stage / "deepdetect.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
@@ -164,6 +165,20 @@ def _stage_artifact(source: Path, destination: Path) -> dict[str, Any]:
         if (found := _sha256(destination / entry["file"])) != entry["sha256"]:
             raise BuildError(f"{source / entry['file']} ({variant}) has digest {found}, not that of its manifest")
     return {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
+
+
+def _figures(root: Path, modality: str, weights_sha256: str) -> dict[str, Any]:
+    """Member `figures`: what weights/report.json says of these weights, by split; nothing where it is of others."""
+    path = root / "weights" / "report.json"
+    if not path.exists():
+        return {}
+    report = json.loads(path.read_text())
+    part = report["modalities"].get(modality, {"weights_sha256": {}})
+    mine = [name for name, digest in part["weights_sha256"].items() if digest == weights_sha256]
+    if not mine:
+        return {}
+    splits = {split: {name: one["models"][name] for name in mine} for split, one in part["splits"].items()}
+    return {"figures": {"date": report["machine"]["date"], "splits": splits}}
 
 
 def _run_archiver(name: str, version: str, shim: Path, config: Path, stage: Path, output: Path) -> None:

@@ -64,6 +64,8 @@ def contenders_of(paths: Sequence[Path]) -> dict[str, list[Contender]]:
             contender = Contender(f"{manifest['name']} {variant}", path, variant)
             same = found.setdefault(manifest["modality"], [])
             if contender.name in [other.name for other in same]:
+                contender = Contender(f"{path.name} {variant}", path, variant)
+            if contender.name in [other.name for other in same]:
                 contender = Contender(f"{path} {variant}", path, variant)
             same.append(contender)
     return found

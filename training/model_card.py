@@ -11,7 +11,10 @@ from model_defs.spec import LABELS
 from training.metrics import Estimate
 from training.prepare import PreparedClip
 
-_TEMPLATE = """# Model card: {network}
+FIGURES_START, FIGURES_END = "<!-- figures -->", "<!-- /figures -->"  # training.reporting.numbers writes between them
+
+_TEMPLATE = (
+    """# Model card: {network}
 
 Tells real from synthetic {modality}; class 0 is real, class 1 is fake. {parameters:.1f} M parameters, stored as fp16.
 
@@ -20,7 +23,11 @@ Tells real from synthetic {modality}; class 0 is real, class 1 is fake. {paramet
 Clip level; in brackets the 95 % interval of a bootstrap over source groups. No group has clips in two splits.
 The checkpoint and the calibration were chosen on val; test was not used for any choice.
 
-{figures}
+"""
+    + FIGURES_START
+    + "\n\n{figures}\n\n"
+    + FIGURES_END
+    + """
 
 ## How far the variants differ
 
@@ -50,6 +57,7 @@ Whoever deploys them should check that this fits the use, or train anew on data 
 
 {spec}
 """
+)
 
 _LIMITS = {
     "video": (
@@ -102,7 +110,7 @@ def _figures_table(figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) 
         for variant, estimates in by_variant.items()
     ]
     names = next(iter(next(iter(figures.values())).values()))
-    return _table(["split", "variant", *(name.replace("_", " ") for name in names)], rows)
+    return table(["split", "variant", *(name.replace("_", " ") for name in names)], rows)
 
 
 def _measured_table(measured: Mapping) -> str:
@@ -116,7 +124,7 @@ def _measured_table(measured: Mapping) -> str:
     where |= where.pop("versions", {})
     note = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in where.items())
     return (
-        _table(["variant", *(name.replace("_", " ") for name in columns)], rows)
+        table(["variant", *(name.replace("_", " ") for name in columns)], rows)
         + f"\n\nDifferences of p_fake from fp32, on validation clips. Measured on: {note}."
     )
 
@@ -128,7 +136,7 @@ def _data_table(clips: Mapping[str, Sequence[PreparedClip]]) -> str:
         groups = len({item.clip.group for item in items})
         systems = len({item.clip.system for item in items if item.clip.label == 1})
         rows.append([split, *(counts[label] for label in range(len(LABELS))), groups, systems])
-    return _table(["split", *LABELS, "groups", "forging systems"], rows)
+    return table(["split", *LABELS, "groups", "forging systems"], rows)
 
 
 def _counted(names: Sequence[str], shown: int = 60) -> str:
@@ -144,6 +152,7 @@ def _short(value: object) -> str:
     return str(value) if value is not None else "-"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """In Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
