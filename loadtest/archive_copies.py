@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-MANIFEST = "MAR-INF/MANIFEST.json"
+MANIFEST, RECORD = "MAR-INF/MANIFEST.json", "deepdetect.json"
 
 
 def model_config(archive: Path) -> dict[str, Any]:
@@ -24,14 +24,16 @@ def model_config(archive: Path) -> dict[str, Any]:
         return yaml.safe_load(opened.read(model["configFile"]))
 
 
-def copy_archive(source: Path, destination: Path, settings: Mapping[str, Any]) -> None:
-    """The same code and weights under another name and with other settings.
+def copy_archive(source: Path, destination: Path, settings: Mapping[str, Any], version: str = "") -> None:
+    """The same code and weights under another name or version, and with other settings.
 
     Args:
         source: an archive of the project.
-        destination: where the copy goes; its model is named like the file.
+        destination: where the copy goes; its model is named like the file, less the version (`ensemble-2.0.mar`).
         settings: what differs in the model configuration, section by section: {"handler": {"variant": "fp32"}}.
+        version: of the copy; that of the original unless told otherwise.
     """
+    name = destination.stem.removesuffix(f"-{version}")
     with (
         zipfile.ZipFile(source) as original,
         zipfile.ZipFile(destination, "w", zipfile.ZIP_STORED) as copy,
@@ -43,8 +45,11 @@ def copy_archive(source: Path, destination: Path, settings: Mapping[str, Any]) -
             if entry.filename == config_file:
                 content = yaml.safe_dump(_merged(yaml.safe_load(content), settings)).encode()
             elif entry.filename == MANIFEST:
-                named = manifest | {"model": manifest["model"] | {"modelName": destination.stem}}
-                content = json.dumps(named).encode()
+                model = manifest["model"] | {"modelName": name} | ({"modelVersion": version} if version else {})
+                content = json.dumps(manifest | {"model": model}).encode()
+            elif entry.filename == RECORD:
+                record = json.loads(content) | {"name": name} | ({"version": version} if version else {})
+                content = json.dumps(record).encode()
             copy.writestr(entry, content)
 
 

@@ -10,8 +10,6 @@ measured without one as well.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -19,8 +17,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +27,7 @@ from rich.table import Table
 from client.inference import HttpClient
 from client.padding import unique
 from loadtest.archive_copies import build_archive, copy_archive, model_config
+from loadtest.machine import describe_machine
 from operations.server import PROJECT_DIR, TorchServe
 
 STORE = PROJECT_DIR / "archives"
@@ -142,19 +139,6 @@ def cost_table(times: dict[str, dict[str, list[float]]], clip: Path) -> Table:
     return table
 
 
-def machine() -> str:
-    """Hardware, versions and date, to print beside any figure."""
-    models = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchserve"))
-    date = datetime.now(UTC).date().isoformat()
-    return f"{os.cpu_count()} cores of {models[0] if models else platform.processor()}; {versions}; {date}"
-
-
-def _cpu_info() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.cache_cost", description=__doc__.partition("\n")[0])
@@ -173,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with console.status(f"waiting for {len(SERVED)} models"):
             running.enter_context(server.running(drain_timeout_s=0))
         times = measure_ms(server.http_client(), options.clip.read_bytes(), options.repeats, options.misses)
-    console.print(machine())
+    console.print(str(describe_machine()))
     console.print(cost_table(times, options.clip))
     console.print(f"medians of {options.repeats} hits and {options.misses} misses, models in turns, one client")
     return 0

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from client.retry import ONCE, Retry
+from loadtest.machine import describe_machine
 from loadtest.traffic import Call, Traffic, percentile, unlike
 from operations.server import PROJECT_DIR, TorchServe
 from samples.clip import make_sample
@@ -199,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         rows += fill_queue(server, clip)
                 with console.status("stopping the server"):
                     rows += stop_under_load(server, clip, drain, args.callers)
+    console.print(str(describe_machine()))
     console.print(table(rows))
     n_bad = sum(not row.is_well for row in rows)
     console.print(

@@ -3,105 +3,321 @@
     make serve
     .venv/bin/locust -f loadtest/locustfile.py --headless -u 4 -t 30s     figures on the terminal
     .venv/bin/locust -f loadtest/locustfile.py                            web page on port 8089
+    .venv/bin/locust -f loadtest/locustfile.py --headless -u 4 -t 30s --processes 2
+    .venv/bin/locust -f loadtest/locustfile.py --scenario mixed --clips build/loadtest/clips ...
 
-Every upload is different, so no answer comes from a cache, and every answer is
-checked to be that of its own upload. A call that fails counts as failed: nothing
-is sent twice. Keys are renewed on the way (see client/keys.py).
+A scenario of config/scenarios.yaml says what the load is like; `-u` how many callers there are. Every upload is
+different, unless the scenario is about repeats, so no answer comes from a cache, and every answer is checked to be that
+of its own upload, and what the reference says. A call that fails counts as failed: nothing is sent twice. Keys are
+renewed on the way (see client/keys.py). In an open loop response times count from the time at which a request was
+meant to be sent. docs/loadtest.md tells more.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-import time
+import math
+import random
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import gevent
 import grpc.experimental.gevent as grpc_gevent
+from gevent.pool import Group
 from locust import FastHttpUser, User, constant, events, task
+from locust.runners import WorkerRunner
 
-from client.errors import ClientError
+from client.errors import ClientError, KeyRefused, RequestFailed
 from client.inference import GrpcClient
-from client.keys import find_keys
-from client.padding import unique
+from client.keys import find_keys, with_key
+from client.padding import N_BYTES, unique
 from client.reply import TORCHSERVE_KEY_ERROR
 from client.retry import ONCE
+from loadtest.arrivals import poisson, with_burst, zipf
+from loadtest.clips import find_clips
+from loadtest.recording import Recorder, now
+from loadtest.reference import FILE as REFERENCE_FILE
+from loadtest.reference import TOLERANCE, WRONG_ANSWER, Judgement, read_reference
+from loadtest.results import JUDGED, Sample
+from loadtest.scenario import SCENARIOS_FILE, Scenario, read_scenarios
+from loadtest.traffic import short
 
-grpc_gevent.init_gevent()
+TIMEOUT_S = 120.0
+TICK_S = 0.1  # a caller that waits looks so often whether it is to stop
 KEYS = find_keys()
 
 
 @events.init_command_line_parser.add_listener
 def add_arguments(parser) -> None:
-    parser.add_argument("--clip", type=Path, default=Path("build/sample.mp4"), help="file to upload")
-    parser.add_argument("--model", default="ensemble", help="video, audio or ensemble")
+    # Paths as text: a master sends all options to its workers.
+    parser.add_argument("--scenario", default="offline", help="section of the scenarios' file (%(default)s)")
+    parser.add_argument("--scenarios", default=str(SCENARIOS_FILE), help="that file (config/scenarios.yaml)")
+    parser.add_argument("--model", default="", help="ask this model alone, whomever the scenario asks")
+    parser.add_argument("--rate", type=float, help="requests a second of all callers of an open loop")
+    parser.add_argument("--random-seed", type=int, default=1, help="of arrivals, files and models (%(default)s)")
+    parser.add_argument("--clips", default="", help="folder of clips and reference, as loadtest.reference makes it")
+    parser.add_argument("--clip", default="build/sample.mp4", help="without --clips: the file to send (%(default)s)")
+    parser.add_argument("--samples", default="", help="folder to write every request to, one file a process")
+    parser.add_argument("--once", action="store_true", help="end an open loop after the scenario's duration")
     parser.add_argument("--grpc-host", default="127.0.0.1:7070", help="address of the gRPC inference service")
 
 
-def wrong(answer: dict, upload: bytes) -> str | None:
-    """What is wrong with an answer, if anything."""
-    if "error" in answer:
-        return f"{answer['error']['code']}: {answer['error']['message']}"
-    if answer["sha256"] != hashlib.sha256(upload).hexdigest():
-        return "the answer belongs to another upload"
-    return None
+@events.init.add_listener
+def choose_callers(environment, **_) -> None:
+    """Lets the scenario choose the kinds of callers."""
+    grpc_gevent.init_gevent()  # here: after --processes has forked
+    doors = _scenario(environment.parsed_options).doors
+    environment.user_classes = [kind for kind in environment.user_classes if doors.get(kind.door)]
+    for kind in environment.user_classes:
+        kind.weight = doors[kind.door]
 
 
-class HttpCaller(FastHttpUser):
-    """Sends the clip as a raw body."""
+@events.test_start.add_listener
+def begin(environment, **_) -> None:
+    """Reads everything anew: from the web page a test may be started again with other options."""
+    options = environment.parsed_options
+    if not isinstance(environment.runner, WorkerRunner):
+        options.n_callers = options.num_users or 1  # of all workers; a master does not send `num_users` itself
+    environment.work = Work(options)
 
-    host = "http://127.0.0.1:8080"
+
+@events.test_stop.add_listener
+def end(environment, **_) -> None:
+    if environment.work.recorder:
+        environment.work.recorder.close()
+
+
+class Work:
+    """What the callers of this process share."""
+
+    def __init__(self, options: Any) -> None:
+        scenario = _scenario(options)
+        self.models = {options.model: 1.0} if options.model else dict(scenario.models)
+        self.scenario: Scenario = scenario
+        self.rate_hz = options.rate or scenario.rate_hz
+        self.seed = options.random_seed
+        self.n_callers = options.n_callers
+        self.once = options.once
+        one = dict.fromkeys(scenario.clips, Path(options.clip))
+        paths = find_clips(Path(options.clips)) if options.clips else one
+        self.clips = {name: paths[name].read_bytes() for name in scenario.clips}
+        stored = Path(options.clips, REFERENCE_FILE)
+        self.reference = read_reference(stored) if options.clips and stored.exists() else {}
+        self.recorder = Recorder(Path(options.samples)) if options.samples else None
+        self._indices = itertools.count()
+
+    def source(self, worker_index: int) -> Source:
+        """What the next caller sends, and when."""
+        return Source(self, random.Random(f"{self.seed} {worker_index} {next(self._indices)}"))
+
+
+def _scenario(options: Any) -> Scenario:
+    scenarios = read_scenarios(Path(options.scenarios))
+    if options.scenario not in scenarios:
+        raise SystemExit(f"--scenario is {options.scenario}; {options.scenarios} has {', '.join(scenarios)}")
+    return scenarios[options.scenario]
+
+
+class Source:
+    """The files of one caller, and the times of an open loop."""
+
+    def __init__(self, work: Work, rng: random.Random) -> None:
+        self.work, self.rng, self.scenario = work, rng, work.scenario
+        self._rank = None
+        if self.scenario.kind == "cached":
+            self._rank = zipf(self.scenario.n_files, self.scenario.zipf_exponent, rng)
+
+    def arrivals(self) -> Iterator[float]:
+        """Seconds after the start; this caller's share of the rate."""
+        due = poisson(self.work.rate_hz / self.work.n_callers, self.rng)
+        if self.scenario.kind == "burst":
+            at_s = self.scenario.warm_up_s + self.scenario.burst_at_s
+            due = with_burst(due, at_s, round(self.scenario.burst_size / self.work.n_callers))
+        end_s = self.scenario.warm_up_s + self.scenario.duration_s
+        return itertools.takewhile(lambda due_s: due_s < end_s, due) if self.work.once else due
+
+    def draw(self) -> tuple[str, str, bytes]:
+        """Model, name of the clip, and the bytes to send."""
+        model = _drawn(self.work.models, self.rng)
+        clip = _drawn(self.scenario.clips, self.rng)
+        payload = None
+        if self._rank:  # the same file for every caller, and another in every run
+            payload = random.Random(f"{self.work.seed} {self._rank()}").randbytes(N_BYTES)
+        return model, clip, unique(self.work.clips[clip], payload)
+
+    def expected(self, model: str, clip: str) -> Judgement | None:
+        return self.work.reference.get(model, {}).get(clip)
+
+
+class Caller(User):
+    """Sends what its source draws, over its own door."""
+
+    abstract = True
+    door = ""
     wait_time = constant(0)
 
     def on_start(self) -> None:
-        self.clip = self.environment.parsed_options.clip.read_bytes()
+        self.work: Work = self.environment.work
+        self.source = self.work.source(getattr(self.environment.runner, "worker_index", 0))
+        self.in_flight = Group()
+        self.arrivals = self.source.arrivals() if self.work.scenario.is_open else None
+        self.started_s = now()
+        self.due_s = next(self.arrivals, math.inf) if self.arrivals else 0.0
+        if self.work.recorder:
+            self.work.recorder.start(self.started_s)
+
+    def on_stop(self) -> None:
+        while self.arrivals and self.started_s + self.due_s < now():  # this process was too busy to send them
+            if self.work.recorder:
+                self.work.recorder.unsent(self.started_s + self.due_s)
+            self.due_s = next(self.arrivals, math.inf)
+        self.in_flight.join()
 
     @task
     def judge(self) -> None:
-        upload = unique(self.clip)
-        model = self.environment.parsed_options.model
-        key = KEYS.headers("inference")
-        headers = {"Content-Type": "application/octet-stream", **key}
-        with self.client.post(f"/predictions/{model}", data=upload, headers=headers, catch_response=True) as response:
-            try:
-                problem = wrong(json.loads(response.text), upload)
-            except (TypeError, ValueError):
-                problem = f"status {response.status_code}, and no JSON"
-            if TORCHSERVE_KEY_ERROR in (response.text or "") and KEYS.rotated(key, "inference"):
-                response.request_meta["name"] = "refused, for the key was renewed meanwhile"
-                response.success()
-            elif problem:
-                response.failure(problem)
+        if self.arrivals is None:
+            self.call(now())
+            return
+        wait_s = self.started_s + self.due_s - now()
+        if wait_s > TICK_S:
+            gevent.sleep(TICK_S)
+            return
+        gevent.sleep(max(0.0, wait_s))
+        self.in_flight.spawn(self.call, self.started_s + self.due_s)
+        self.due_s = next(self.arrivals, math.inf)
+
+    def call(self, scheduled_s: float) -> None:
+        """Sends one file, and writes down what became of it."""
+        model, clip, upload = self.source.draw()
+        expected = self.source.expected(model, clip)
+        sent_s = now()
+        answer: Mapping[str, Any] = {}
+        try:
+            answer = self.send(model, upload, scheduled_s, expected)
+            outcome = outcome_of(answer, upload, expected)
+        except ClientError as error:
+            outcome = short(error)
+        except gevent.GreenletExit:  # the test is over, and waited long enough
+            outcome = "unfinished"
+        if self.work.recorder:
+            self.work.recorder.sample(
+                Sample(
+                    model=model,
+                    door=self.door,
+                    scheduled_s=scheduled_s,
+                    sent_s=sent_s,
+                    done_s=now(),
+                    outcome=outcome,
+                    cache=answer.get("cache", ""),
+                    timings_s=answer.get("timings_s", {}),
+                    processing_s=answer.get("processing_time", 0.0),
+                    expected=expected.outcome if expected else JUDGED,
+                )
+            )
+
+    def send(self, model: str, upload: bytes, scheduled_s: float, expected: Judgement | None) -> Mapping[str, Any]:
+        """One request, told to Locust; returns the answer or the refusal, raises ClientError where there is neither."""
+        raise NotImplementedError
 
 
-class GrpcCaller(User):
-    """Sends the clip with `Predictions`."""
+def outcome_of(answer: Mapping[str, Any], upload: bytes, expected: Judgement | None) -> str:
+    """`judged`, the code of a refusal, or what is wrong with the answer."""
+    if "error" not in answer and answer["sha256"] != hashlib.sha256(upload).hexdigest():
+        return WRONG_ANSWER
+    return expected.outcome_of(answer, TOLERANCE) if expected else Judgement.of(answer).outcome
 
-    wait_time = constant(0)
+
+def problem_of(answer: Mapping[str, Any], upload: bytes, expected: Judgement | None) -> str | None:
+    """What Locust is to count as a failure, if anything."""
+    outcome = outcome_of(answer, upload, expected)
+    if outcome == (expected.outcome if expected else JUDGED):
+        return None
+    return f"{outcome}: {answer['error']['message']}" if "error" in answer else outcome
+
+
+def _drawn(weights: Mapping[str, float], rng: random.Random) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+class HttpCaller(Caller, FastHttpUser):
+    """Sends files as raw bodies."""
+
+    door = "http"
+    host = "http://127.0.0.1:8080"
+    concurrency = 1_000  # connections of one caller; an open loop has as many requests in flight as it must
+    network_timeout = TIMEOUT_S
+
+    def send(self, model: str, upload: bytes, scheduled_s: float, expected: Judgement | None) -> Mapping[str, Any]:
+        def post(key: Mapping[str, str]) -> Mapping[str, Any]:
+            headers = {"Content-Type": "application/octet-stream", **key}
+            call = self.client.post(f"/predictions/{model}", data=upload, headers=headers, catch_response=True)
+            with call as response:
+                response.request_meta["response_time"] = 1e3 * (now() - scheduled_s)
+                error = answer = None
+                try:
+                    answer = _answer(response)
+                    problem = problem_of(answer, upload, expected)
+                except ClientError as caught:
+                    error, problem = caught, short(caught)
+                if isinstance(error, KeyRefused):  # sent again, if there is another key by now
+                    response.request_meta["name"] = "refused, for the key was renewed meanwhile"
+                    problem = None
+                response.failure(problem) if problem else response.success()
+            if error:
+                raise error
+            return answer
+
+        return with_key(KEYS, "inference", post)
+
+
+def _answer(response: Any) -> Mapping[str, Any]:
+    """The body of an answer in the request contract; raises where TorchServe speaks for itself, or nobody does."""
+    if not response.status_code:
+        raise RequestFailed(0, str(response.error))
+    try:
+        body = json.loads(response.text)
+    except ValueError:
+        raise RequestFailed(response.status_code, "no JSON") from None
+    if body.get("type") == TORCHSERVE_KEY_ERROR:
+        raise KeyRefused(body["message"])
+    if "sha256" in body or isinstance(body.get("error"), dict):
+        return body
+    raise RequestFailed(response.status_code, body.get("message", "no answer in the contract"))
+
+
+class GrpcCaller(Caller):
+    """Sends files with `Predictions`."""
+
+    door = "grpc"
 
     def on_start(self) -> None:
         options = self.environment.parsed_options
-        self.clip = options.clip.read_bytes()
-        self.client = GrpcClient(options.grpc_host, keys=KEYS, retry=ONCE)
+        self.client = GrpcClient(options.grpc_host, timeout_s=TIMEOUT_S, keys=KEYS, retry=ONCE)
+        super().on_start()
 
     def on_stop(self) -> None:
+        super().on_stop()
         self.client.close()
 
-    @task
-    def judge(self) -> None:
-        upload = unique(self.clip)
-        model = self.environment.parsed_options.model
-        started = time.perf_counter()
-        answer, failure = {}, None
+    def send(self, model: str, upload: bytes, scheduled_s: float, expected: Judgement | None) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = {}
+        failure: Exception | None = None
         try:
             answer = self.client.predict(model, upload).body
-            problem = wrong(answer, upload)
+            problem = problem_of(answer, upload, expected)
             failure = RuntimeError(problem) if problem else None
+            return answer
         except ClientError as error:
             failure = error
-        self.environment.events.request.fire(
-            request_type="gRPC",
-            name=f"Predictions {model}",
-            response_time=(time.perf_counter() - started) * 1_000,
-            response_length=len(json.dumps(answer)),
-            exception=failure,
-        )
+            raise
+        finally:
+            self.environment.events.request.fire(
+                request_type="gRPC",
+                name=f"Predictions {model}",
+                response_time=1e3 * (now() - scheduled_s),
+                response_length=len(json.dumps(answer)),
+                exception=failure,
+            )

@@ -90,7 +90,8 @@ class Run:
         label: what tells it from the scenario's other runs, such as `4.0/s`; unique within a scenario.
         model: who was asked, `mixed` for several.
         duration_s: of the measured part, without warm-up.
-        samples: every request sent in that time, failed ones included.
+        samples: every request that was due in that time, of a closed loop every one that ended in it; failed ones
+            included.
         usage: of the server's processes, every half second or so; the first at 0.
         rate_hz: the scheduled rate of an open loop; None where callers wait for their answers.
         n_callers: that wait for their answers; None in an open loop.
@@ -143,10 +144,12 @@ class Run:
 
     @property
     def throughput_hz(self) -> float:
-        """Judged requests a second, from the first one's schedule to the last one's answer."""
+        """Judged requests a second; of an open loop from the first one's schedule to the last one's answer."""
         judged = [sample for sample in self.samples if sample.is_judged]
         if not judged:
             return 0.0
+        if self.rate_hz is None:
+            return len(judged) / self.duration_s
         span_s = max(sample.done_s for sample in judged) - min(sample.scheduled_s for sample in judged)
         return len(judged) / span_s if span_s > 0 else 0.0
 

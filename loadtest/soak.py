@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from loadtest.machine import describe_machine
 from loadtest.traffic import Call, Traffic, percentile, unlike
 from operations.server import PROJECT_DIR, TorchServe
 from samples.clip import make_sample
@@ -236,6 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from_s = WARM_UP * duration_s
     grown = growth(samples, from_s)
     write_report(samples, from_s)
+    console.print(str(describe_machine()))
     console.print(growth_table(grown, duration_s - from_s, args.bound_mib))
     console.print(calls_table(calls, duration_s))
     failed = failures(calls)

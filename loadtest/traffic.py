@@ -90,7 +90,7 @@ class Traffic:
                 if outcome == "judged" and reply.body["sha256"] != hashlib.sha256(data).hexdigest():
                     is_answer, outcome = False, "wrong answer"
             except ClientError as error:
-                is_answer, outcome = False, _short(error)
+                is_answer, outcome = False, short(error)
             self.calls.append(Call(kind, sent_s, time.perf_counter(), outcome, is_answer))
             if not is_answer:
                 self._is_over.wait(PAUSE_AFTER_ERROR_S)
@@ -108,7 +108,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def _short(error: ClientError) -> str:
+def short(error: ClientError) -> str:
+    """What went wrong with a call, in few words."""
     text = str(error)
     for status, meaning in (
         ("about to stop", "503 draining"),

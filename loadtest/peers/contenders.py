@@ -15,8 +15,8 @@ from typing import ClassVar
 from loadtest.archive_copies import build_archive, copy_archive
 from loadtest.peers import tiny_handler
 from loadtest.peers.closed_loop import PeerError, Target, Window, closed_loop
-from loadtest.peers.process_tree import ProcessTree
 from loadtest.peers.workload import PROJECT_DIR, payload, serving_of
+from loadtest.process_tree import ProcessTree
 from operations.server import TorchServe
 from operations.settings import free_ports
 

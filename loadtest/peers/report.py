@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.table import Table
 
+from loadtest.machine import describe_machine
 from loadtest.peers.comparison import Plan
 from loadtest.peers.contenders import PEERS_PYTHON, BareLoop, Contender, Peer
 from loadtest.peers.workload import PROJECT_DIR
@@ -153,19 +148,9 @@ def draw(report: Report, path: Path) -> None:
 
 def describe(models: Sequence[str], kinds: Sequence[type[Contender]]) -> Machine:
     """This machine, the versions of everything that serves, and the digests of the archives that were copied."""
-    cores = os.sched_getaffinity(0)
-    names = [line.split(":")[1].strip() for line in _cpu_info() if line.startswith("model name")]
-    versions = {"Python": platform.python_version()} | {name: version(name) for name in ("torch", "torchserve")}
     peers = [kind.package for kind in kinds if issubclass(kind, Peer)]
-    archives = {model: PROJECT_DIR / "archives" / f"{model}.mar" for model in models if model != "tiny"}
-    return Machine(
-        hardware=f"{len(cores)} cores of {names[0] if names else platform.processor()}",
-        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
-        gpu="",
-        versions=versions | (_peer_versions(peers) if peers else {}),
-        date=datetime.now(UTC).date().isoformat(),
-        archives={model: hashlib.sha256(path.read_bytes()).hexdigest() for model, path in archives.items()},
-    )
+    machine = describe_machine(PROJECT_DIR / "archives" / f"{model}.mar" for model in models if model != "tiny")
+    return replace(machine, versions=dict(machine.versions) | (_peer_versions(peers) if peers else {}))
 
 
 def _peer_versions(packages: Sequence[str]) -> Mapping[str, str]:
@@ -188,8 +173,3 @@ def _load(standing: Mapping[str, Any], n_in_flight: int) -> dict[str, Any] | Non
 def _rounded(value: float) -> str:
     """Three digits, and no more than two after the point."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
-
-
-def _cpu_info() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []

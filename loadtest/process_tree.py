@@ -49,6 +49,16 @@ class ProcessTree:
                 continue
         return total
 
+    def rss_bytes(self) -> int:
+        """Resident memory of all of them; what several share counts for each. Quicker to read than `memory_bytes`."""
+        total = 0
+        for member in self.members():
+            try:
+                total += member.memory_info().rss
+            except psutil.Error:
+                continue
+        return total
+
     def end(self, timeout_s: float = 10.0) -> None:
         """Asks the process to end, as Ctrl-C does, and kills what is left of the tree after a while."""
         try:

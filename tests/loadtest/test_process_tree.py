@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from loadtest.peers.process_tree import ProcessTree
+from loadtest.process_tree import ProcessTree
 
 CHILD = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass\ntime.sleep(60)"
 PARENT = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {CHILD!r}]); time.sleep(60)"
