@@ -33,6 +33,7 @@ from locust.runners import WorkerRunner
 from client.errors import ClientError, KeyRefused, RequestFailed
 from client.inference import GrpcClient
 from client.keys import find_keys, with_key
+from client.messages import message
 from client.padding import N_BYTES, unique
 from client.reply import TORCHSERVE_KEY_ERROR
 from client.retry import ONCE
@@ -45,6 +46,7 @@ from loadtest.results import JUDGED, Sample
 from loadtest.scenario import SCENARIOS_FILE, Scenario, read_scenarios
 from loadtest.traffic import short
 
+BY_HAND = Scenario("by hand", "offline", "", {"ensemble": 1.0}, 1.0, doors={"http": 1.0, "grpc": 1.0})
 TIMEOUT_S = 120.0
 TICK_S = 0.1  # a caller that waits looks so often whether it is to stop
 KEYS = find_keys()
@@ -53,7 +55,7 @@ KEYS = find_keys()
 @events.init_command_line_parser.add_listener
 def add_arguments(parser) -> None:
     # Paths as text: a master sends all options to its workers.
-    parser.add_argument("--scenario", default="offline", help="section of the scenarios' file (%(default)s)")
+    parser.add_argument("--scenario", default="", help="section of the scenarios' file (a closed loop over both doors)")
     parser.add_argument("--scenarios", default=str(SCENARIOS_FILE), help="that file (config/scenarios.yaml)")
     parser.add_argument("--model", default="", help="ask this model alone, whomever the scenario asks")
     parser.add_argument("--rate", type=float, help="requests a second of all callers of an open loop")
@@ -73,6 +75,8 @@ def choose_callers(environment, **_) -> None:
     environment.user_classes = [kind for kind in environment.user_classes if doors.get(kind.door)]
     for kind in environment.user_classes:
         kind.weight = doors[kind.door]
+    if GrpcCaller in environment.user_classes:
+        message("PredictionsRequest")  # compiled now, for that takes all of this process a while
 
 
 @events.test_start.add_listener
@@ -115,6 +119,8 @@ class Work:
 
 
 def _scenario(options: Any) -> Scenario:
+    if not options.scenario:
+        return BY_HAND
     scenarios = read_scenarios(Path(options.scenarios))
     if options.scenario not in scenarios:
         raise SystemExit(f"--scenario is {options.scenario}; {options.scenarios} has {', '.join(scenarios)}")
@@ -174,7 +180,10 @@ class Caller(User):
             if self.work.recorder:
                 self.work.recorder.unsent(self.started_s + self.due_s)
             self.due_s = next(self.arrivals, math.inf)
-        self.in_flight.join()
+        try:
+            self.in_flight.join(timeout=self.environment.stop_timeout)
+        finally:
+            self.in_flight.kill()
 
     @task
     def judge(self) -> None:
@@ -195,6 +204,7 @@ class Caller(User):
         expected = self.source.expected(model, clip)
         sent_s = now()
         answer: Mapping[str, Any] = {}
+        outcome = "failed"
         try:
             answer = self.send(model, upload, scheduled_s, expected)
             outcome = outcome_of(answer, upload, expected)
@@ -202,21 +212,23 @@ class Caller(User):
             outcome = short(error)
         except gevent.GreenletExit:  # the test is over, and waited long enough
             outcome = "unfinished"
-        if self.work.recorder:
-            self.work.recorder.sample(
-                Sample(
-                    model=model,
-                    door=self.door,
-                    scheduled_s=scheduled_s,
-                    sent_s=sent_s,
-                    done_s=now(),
-                    outcome=outcome,
-                    cache=answer.get("cache", ""),
-                    timings_s=answer.get("timings_s", {}),
-                    processing_s=answer.get("processing_time", 0.0),
-                    expected=expected.outcome if expected else JUDGED,
+            raise
+        finally:
+            if self.work.recorder:
+                self.work.recorder.sample(
+                    Sample(
+                        model=model,
+                        door=self.door,
+                        scheduled_s=scheduled_s,
+                        sent_s=sent_s,
+                        done_s=now(),
+                        outcome=outcome,
+                        cache=answer.get("cache", ""),
+                        timings_s=answer.get("timings_s", {}),
+                        processing_s=answer.get("processing_time", 0.0),
+                        expected=expected.outcome if expected else JUDGED,
+                    )
                 )
-            )
 
     def send(self, model: str, upload: bytes, scheduled_s: float, expected: Judgement | None) -> Mapping[str, Any]:
         """One request, told to Locust; returns the answer or the refusal, raises ClientError where there is neither."""
