@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +27,21 @@ MEASURE_NAMES = {
     "cllr": "Cllr (bits)",
 }
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1b1b1b }
-table { border-collapse: collapse; margin: .5rem 0 1.2rem; font-size: 13px; display: block; overflow-x: auto }
-th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: left; font-variant-numeric: tabular-nums }
-th { background: #f3f4f6 } img { max-width: 100% } h2 { margin-top: 2.2rem }
-.note { background: #fff4d6; padding: .5rem .8rem }
+:root { color-scheme: light dark; --line: #8884; --faint: #8882; --soft: #767676 }
+body { font: 15px/1.55 system-ui, sans-serif; margin: 2rem auto 5rem; max-width: 86rem; padding: 0 1.2rem }
+h1 { margin-bottom: .3rem } p { max-width: 48rem }
+h2 { margin-top: 3rem; padding-top: .8rem; border-top: 2px solid var(--line) } h3 { margin: 2rem 0 .4rem }
+nav { margin: 1rem 0 } nav a { margin-right: 1.2rem } a { color: #2b6cb0 }
+table { border-collapse: collapse; margin: .6rem 0 1.4rem; font-size: 13px; display: block; overflow-x: auto }
+th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: left; white-space: nowrap }
+th { background: var(--faint); font-weight: 600; vertical-align: bottom; white-space: normal }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td small { color: var(--soft); display: block }
+tr:hover td { background: var(--faint) } .row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; margin: .4rem 0 }
+.note { background: #fff4d6; color: #1b1b1b; padding: .5rem .8rem; border-left: 4px solid #e0a800 }
 """
+_NUMERIC = re.compile(r"[-\d. ]*%?|clean")
+_ESTIMATE = re.compile(r"([\d.]+) (\[[\d., ]+\])")
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,9 @@ def write_report(report: Mapping, folder: Path) -> str:
     markdown = "\n\n".join(filter(None, map(_markdown, blocks))) + "\n"
     page = (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>DeepDetect: evaluation</title>'
-        f"<style>{_STYLE}</style>\n<body>\n" + "\n".join(map(_html, blocks)) + "\n</body></html>\n"
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>\n<body>\n'
+        + "\n".join(_page(blocks))
+        + "\n</body></html>\n"
     )
     texts = {"report.html": page, "report.md": markdown, "report.json": json.dumps(report, indent=1, sort_keys=True)}
     for name, text in texts.items():
@@ -282,13 +295,49 @@ def _markdown(block: Block) -> str:
     return "" if block.kind == "image" else marks[block.kind] + block.text
 
 
+def _page(blocks: Sequence[Block]) -> Iterator[str]:
+    """The body: links to the chapters after what stands before the first, pictures that follow one another in a row."""
+    chapters = [block.text for block in blocks if block.kind == "h2"]
+    first = next((block for block in blocks if block.kind == "h2"), None)
+    for is_image, run in itertools.groupby(blocks, lambda block: block.kind == "image"):
+        run = list(run)
+        if is_image:
+            yield f'<div class="row">{"".join(map(_html, run))}</div>'
+            continue
+        for block in run:
+            if block is first:
+                links = "".join(f'<a href="#{_anchor(text)}">{html.escape(text)}</a>' for text in chapters)
+                yield f"<nav>{links}</nav>"
+            yield _html(block)
+
+
 def _html(block: Block) -> str:
     text = html.escape(block.text)
     if block.kind == "table":
         header, *rows = block.rows
-        lines = ["".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)]
-        lines += ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
+        numeric = [all(_is_number(row[index]) for row in rows) for index in range(len(header))] if rows else []
+        kinds = [' class="n"' if is_numeric else "" for is_numeric in numeric] or [""] * len(header)
+        lines = ["".join(f"<th{kind}>{html.escape(str(cell))}</th>" for kind, cell in zip(kinds, header, strict=True))]
+        lines += [
+            "".join(f"<td{kind}>{_cell(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows
+        ]
         return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
     if block.kind == "image":
-        return f'<p><img alt="{text}" src="data:image/png;base64,{base64.b64encode(block.image).decode()}"></p>'
+        return f'<img alt="{text}" src="data:image/png;base64,{base64.b64encode(block.image).decode()}">'
+    if block.kind == "h2":
+        return f'<h2 id="{_anchor(block.text)}">{text}</h2>'
     return f'<p class="note">{text}</p>' if block.kind == "note" else f"<{block.kind}>{text}</{block.kind}>"
+
+
+def _is_number(cell: object) -> bool:
+    text = str(cell)
+    return bool(_NUMERIC.fullmatch(text) or _ESTIMATE.fullmatch(text))
+
+
+def _cell(cell: object) -> str:
+    """With an estimate's interval below its value."""
+    return _ESTIMATE.sub(r"\1<small>\2</small>", html.escape(str(cell)))
+
+
+def _anchor(text: str) -> str:
+    return text.lower().replace(" ", "-")
