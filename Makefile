@@ -48,7 +48,7 @@ $(SAMPLE): $(INSTALLED) samples/clip.py samples/speech.py
 
 artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16
 
-build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/measured.json weights/%/anomaly.safetensors
+build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/quantization.safetensors weights/%/measured.json weights/%/anomaly.safetensors
 	$(RUN) -m training.export weights/$* --output build/artifacts/$*
 
 archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar
@@ -116,6 +116,13 @@ $(PEERS)/.installed: $(INSTALLED) loadtest/peers/requirements.lock
 
 numbers: $(INSTALLED)  ## write the figures of the last `make evaluate SPLIT="val test"` into README, model cards and weights/report.json
 	$(RUN) -m training.reporting.numbers
+
+.PHONY: compress
+compress: STEP ?= static
+compress: CHECKPOINT ?= runs/audio/model.pt
+compress: DATASET ?= $(AUDIO_DATA)
+compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or distil of CHECKPOINT with DATASET: figures before and after (OPTIONS=...)
+	$(RUN) -m training.compress $(STEP) $(CHECKPOINT) --dataset $(DATASET) $(OPTIONS)
 
 evaluate: $(ARTIFACTS)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
 	$(RUN) -m training.evaluate --artifact build/artifacts/*/ --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \

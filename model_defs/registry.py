@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -55,6 +55,7 @@ _LIGHT_AUDIO = {
     "bidirectional": False,
     "n_classifier": (128, 32),
 }
+_LIGHT_BANDS = {"n_channels": (16, 32, 48), "n_hidden": 64}
 # 32 ms every 10 ms: vocoders leave traces between the pitch pulses, which longer frames average away.
 _BANDS = AudioSpec(features="linear_bands", n_fft=512, hop_length=160)
 
@@ -67,9 +68,11 @@ NETWORKS: dict[str, Network] = {
         Network("video_light", VideoNet, VideoSpec(), "mobilenet_v2", _LIGHT_VIDEO),
         Network("video_frames", FrameScoreNet, VideoSpec(), "efficientnet_b0"),
         Network("video_frames_lite0", FrameScoreNet, VideoSpec(), "efficientnet_lite0"),
+        Network("video_frames_light", FrameScoreNet, VideoSpec(), "efficientnet_lite0_early"),
         Network("audio", AudioNet, AudioSpec()),
         Network("audio_cnn_gru", AudioNet, AudioSpec(), sizes=_CNN_GRU),
         Network("audio_bands", SpectrogramNet, _BANDS),
+        Network("audio_bands_light", SpectrogramNet, replace(_BANDS, hop_length=320), sizes=_LIGHT_BANDS),
         Network("audio_light", AudioNet, AudioSpec(), sizes=_LIGHT_AUDIO),
     )
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,12 +76,13 @@ class AudioTask:
         train: Sequence[PreparedClip],
         val: Sequence[PreparedClip],
         training: AudioTraining,
+        make_examples: Callable[..., AudioExamples] | None = None,
     ) -> None:
         self.spec = spec
         self.training = training
         self.val = val
         self._real = [index for index, item in enumerate(train) if item.clip.label == 0]
-        self._examples = _AudioExamples(train, spec, training, self._vocoded(train))
+        self._examples = (make_examples or AudioExamples)(train, spec, training, self._vocoded(train))
         self.record = {"network": network, "spec": spec_to_dict(spec), "labels": list(LABELS)}
 
     def batches(self, epoch: int) -> Batches:
@@ -137,7 +138,7 @@ class _MixedBatches:
             yield mix_examples(inputs, labels, self._rng) if mixed else (inputs, labels)
 
 
-class _AudioExamples(Dataset):
+class AudioExamples(Dataset):
     """Features of one augmented window of a draw."""
 
     def __init__(
@@ -166,10 +167,13 @@ class _AudioExamples(Dataset):
         features = self._copy(item, name, draw.seed % self.training.n_copies) if self._copies else None
         if features is None:
             features = self._augmented(item, rng)
-        n_shown = max(1, round(self.training.train_share * len(features)))
+        return self.shown(features, rng), item.clip.label
+
+    def shown(self, features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """The part of a window that is played, with masks: (n_steps * train_share, n_features)."""
+        n_shown = shown_steps(len(features), self.training)
         start = int(rng.integers(len(features) - n_shown + 1))
-        features = mask_features(features[start : start + n_shown], rng, self.n_stacked)
-        return features, item.clip.label
+        return mask_features(features[start : start + n_shown], rng, self.n_stacked)
 
     def _copy(self, item: PreparedClip, name: str, number: int) -> torch.Tensor:
         """One of the clip's augmented copies, made when it is first asked for."""
@@ -194,3 +198,8 @@ class _AudioExamples(Dataset):
     def _features(self, segment: AudioSegment) -> torch.Tensor:
         with torch.no_grad():
             return audio_sample([segment], self.spec, self.frontend).features
+
+
+def shown_steps(n_steps: int, training: AudioTraining) -> int:
+    """How many of a window's steps are played in training."""
+    return max(1, round(training.train_share * n_steps))

@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +61,10 @@ class Scores:
 
 class Batches(Iterable[tuple[Tensor, Tensor]], Sized, Protocol):
     """Batches of (the network's input (B, T, ...) float32, labels (B,) int64); its length is known."""
+
+
+# (logits (B, 2), the batch's labels) -> the sum of the losses of its examples, in nats.
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Task(Protocol):
@@ -107,6 +112,7 @@ def fit(
     *,
     resume: bool = False,
     tensorboard: bool = False,
+    loss: Loss | None = None,
 ) -> list[dict]:
     """Train, keep the best epoch by validation AUC at `save_path`, and return the history.
 
@@ -117,6 +123,7 @@ def fit(
         save_path: the best checkpoint, which `model_defs.weights.load_weights` reads.
         resume: go on from `<save_path stem>.last.pt` if it is there.
         tensorboard: write event files to `<save_path stem>.tensorboard/`, too.
+        loss: what is minimised; by default the cross-entropy with smoothed labels.
 
     Returns:
         One record an epoch, as in the history file.
@@ -138,6 +145,7 @@ def fit(
         checkpoint.restore(last_path, state, task.record, config)
         tqdm.write(f"resuming after epoch {len(state.history)} of {config.epochs}")
     trained = distributed.wrap(net, device)
+    loss = loss or partial(functional.cross_entropy, label_smoothing=config.label_smoothing, reduction="sum")
     with History(save_path, config.epochs, state.history, tensorboard) as shown:
         for epoch in range(len(state.history), config.epochs):
             if is_over(state.history, config.patience):
@@ -145,7 +153,7 @@ def fit(
                 break
             started = time.perf_counter()
             task.set_training(net)
-            train_loss = _train_epoch(trained, state, task, config, epoch)
+            train_loss = _train_epoch(trained, state, task, config, epoch, loss)
             record = {"epoch": epoch + 1, "train_loss": train_loss} | _validate(state, task)
             is_best = is_better(record, best_epoch(state.history))
             state.history.append(record | {"seconds": round(time.perf_counter() - started, 1)})
@@ -164,7 +172,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _train_epoch(trained: nn.Module, state: RunState, task: Task, config: TrainConfig, epoch: int) -> float:
+def _train_epoch(
+    trained: nn.Module, state: RunState, task: Task, config: TrainConfig, epoch: int, loss_of: Loss
+) -> float:
     """One pass; `trained` is the network, wrapped where there are several processes."""
     device, dtype = torch.device(config.device), config.autocast_dtype
     batches = task.batches(epoch)
@@ -177,7 +187,7 @@ def _train_epoch(trained: nn.Module, state: RunState, task: Task, config: TrainC
         _set_rate(state, config, (epoch + step / len(batches)) / config.epochs)
         with torch.autocast(device.type, dtype or torch.float32, enabled=dtype is not None):
             logits, _ = trained(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing, reduction="sum")
+        loss = loss_of(logits.float(), labels)
         # Over all processes: [sum of the losses, number of examples]. Gradients are averaged over processes, so a
         # process's loss is weighted for the step to be that of the whole batch, however unevenly it was divided.
         sums = distributed.total(torch.stack([loss.detach(), loss.new_tensor(float(len(labels)))]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -53,3 +54,13 @@ def clip_inputs(spec: InputSpec):
         frontend = create_frontend(spec)
         return lambda clip: torch.as_tensor(audio_sample(clip.audio_segments(), spec, frontend).features)
     return lambda clip: video_tensor(np.array(clip.array()), spec)[None]
+
+
+def spread_inputs(clips: Sequence[PreparedClip], spec: InputSpec, n_clips: int) -> list[torch.Tensor]:
+    """Network inputs of about `n_clips` whole clips, spread over the list; what serving would refuse is left out."""
+    usable = [item for item in clips if isinstance(spec, AudioSpec) or item.n_frames == spec.n_frames]
+    make_inputs, inputs = clip_inputs(spec), []
+    for item in usable[:: max(1, len(usable) // n_clips)][:n_clips]:
+        with suppress(DetectionError):
+            inputs.append(make_inputs(item))
+    return inputs

@@ -2,10 +2,10 @@
 
     python -m training.export WEIGHTS_DIR --output DIR
 
-A weights directory holds model.safetensors (model_defs.weights), for video also quantization.safetensors
-(training.quantization), anomaly.safetensors (training.anomaly), and measured.json (training.measure). The same
-weights under the same versions (zlib's among them) give the same bytes, in any directory: that is why speeds come
-from measured.json and are not taken here.
+A weights directory holds model.safetensors (model_defs.weights), for networks with 2-D convolutions also
+quantization.safetensors (training.quantization), anomaly.safetensors (training.anomaly), and measured.json
+(training.measure). The same weights under the same versions (zlib's among them) give the same bytes, in any directory:
+that is why speeds come from measured.json and are not taken here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from model_defs.weights import load_weights, sha256_of
 from training.anomaly import read_anomaly
 from training.measure import Difference, compare, read_measured
 from training.optimization import fold_batch_norms
-from training.quantization import load_observer_state, quantize_int8
+from training.quantization import load_observer_state, quantize_int8, static_part
 
 WEIGHTS_FILE, OBSERVER_FILE = "model.safetensors", "quantization.safetensors"
 CHECK_SEED = 20_250_101
@@ -75,7 +75,7 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
         The manifest, and under its key "checks" (which is not written) the `Difference` of each variant.
 
     Raises:
-        FileNotFoundError: the weights, or for int8 of a video network the observer state, are absent.
+        FileNotFoundError: the weights, or for int8 of a network with 2-D convolutions the observer state, are absent.
         ArtifactError: a variant lies outside of TOLERANCES or MIN_AGREEMENT, or measured.json or anomaly.safetensors is
             of other weights.
     """
@@ -124,14 +124,14 @@ def build_variant(
         gauge: gives the logits a third column, see `model_defs.anomaly`; None leaves them as they are.
 
     Raises:
-        FileNotFoundError: int8 of a network with an image backbone, and no observer state in `weights_dir`.
+        FileNotFoundError: int8 of a network with 2-D convolutions, and no observer state in `weights_dir`.
     """
     net = copy.deepcopy(net).cpu().eval()
     if variant == "int8":
-        state_file = Path(weights_dir) / OBSERVER_FILE
-        if hasattr(net, "backbone") and not state_file.exists():
+        state_file, is_static = Path(weights_dir) / OBSERVER_FILE, static_part(net) is not None
+        if is_static and not state_file.exists():
             raise FileNotFoundError(f"int8 needs {state_file}, which training.quantization.calibrate makes")
-        net = quantize_int8(net, load_observer_state(state_file) if hasattr(net, "backbone") else None)
+        net = quantize_int8(net, load_observer_state(state_file) if is_static else None)
     elif variant == "fp16":
         net = fold_batch_norms(net).half()  # in this order: folding in fp16 would round twice
     if gauge is not None:

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
-from torch.nn.utils import prune as pruning
 
 from model_defs.audio_net import AudioNet, SpectrogramNet
 from model_defs.video_net import FrameSequenceNet
+from training.compress.pruning import prune as prune_weights
 from training.measure import interleaved_ms
 from training.quantization import quantize_dynamically
 
@@ -36,7 +36,7 @@ def optimize_model_for_deployment(
         model: a network; it is left as it is.
         quantize: int8 weights for LSTM, GRU and linear layers; the result runs on the CPU. Int8
             convolutions need calibration data: see `training.quantization.quantize_int8`.
-        prune: set the smallest weights to zero before; see `prune_globally`.
+        prune: set the smallest weights to zero before; see `training.compress.pruning`, which also trains afterwards.
         pruning_amount: their share, from 0 to below 1.
 
     Raises:
@@ -44,30 +44,9 @@ def optimize_model_for_deployment(
     """
     optimized = copy.deepcopy(model).eval()
     if prune:
-        optimized = prune_globally(optimized, pruning_amount)
+        prune_weights(optimized, pruning_amount)
     optimized = fold_batch_norms(optimized).requires_grad_(False)
     return quantize_dynamically(optimized) if quantize else optimized
-
-
-def prune_globally(model: nn.Module, amount: float) -> nn.Module:
-    """Set to zero, in place, the share `amount` of all convolution and linear weights with the smallest absolute value.
-
-    Zeros make a compressed file smaller; dense kernels run no faster on them.
-
-    Raises:
-        ValueError: `amount` is not from 0 to below 1.
-    """
-    if not 0 <= amount < 1:
-        raise ValueError(f"pruning_amount is {amount}; it must be from 0 to below 1")
-    model.to(memory_format=torch.contiguous_format)  # torch's pruning takes no other layout
-    layers = [(layer, "weight") for layer in model.modules() if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear))]
-    if layers:
-        pruning.global_unstructured(layers, pruning_method=pruning.L1Unstructured, amount=amount)
-    for layer, name in layers:
-        pruning.remove(layer, name)
-    if isinstance(model, FrameSequenceNet):
-        model.backbone.to(memory_format=torch.channels_last)
-    return model
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:

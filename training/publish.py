@@ -3,7 +3,7 @@
     python -m training.publish runs/video/model.pt --dataset clips/ --output weights/video
 
 Writes model.safetensors (fp16), quantization.safetensors (activation ranges for
-int8, video only), anomaly.safetensors (how unlike the train clips an input is),
+int8), anomaly.safetensors (how unlike the train clips an input is),
 measured.json (speed and differences of the variants here) and MODEL_CARD.md.
 Calibration and int8 ranges come from val and train clips; the test split is
 opened only with --with-test, and nothing is fitted on it.
@@ -19,26 +19,27 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from model_defs.calibration import Calibration
-from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
+from model_defs.spec import InputSpec, spec_from_dict
 from model_defs.weights import load_weights, save_weights
 from training.anomaly import write_anomaly
 from training.calibration import DIGITS, fit_calibration
 from training.config import saved_data
 from training.datasets import Clip, DatasetError, load_dataset, select
-from training.evaluation import clip_inputs, score_clips
-from training.export import export_variants
+from training.evaluation import score_clips, spread_inputs
+from training.export import OBSERVER_FILE, export_variants
 from training.measure import measure_variants, write_measured
 from training.metrics import Estimate, summarize
 from training.model_card import model_card
 from training.prepare import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
-from training.quantization import calibrate, quantize_int8, save_observer_state
+from training.quantization import calibrate, load_observer_state, quantize_int8, save_observer_state, static_part
 
 N_CALIBRATION_CLIPS = 40  # for int8 ranges: some hundred frames
 N_MEASURED_INPUTS = 24  # real clips that variants are compared on
+RANGES_SUFFIX = ".quantization.safetensors"  # of int8 ranges beside a checkpoint, where training settled them
 
 
 Figures = dict[str, dict[str, dict[str, Estimate]]]  # split -> variant -> name -> estimate
@@ -57,7 +58,7 @@ def publish(
     """Write these files into `output` and return the figures of each split and variant.
 
     Args:
-        checkpoint: of the best epoch.
+        checkpoint: of the best epoch; int8 ranges beside it (`RANGES_SUFFIX`) are kept.
         dataset: the folder that it was trained on, or its clips, divided as they were then.
         output: folder of the weights.
         cache_dir: of prepared clips.
@@ -85,7 +86,7 @@ def publish(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as scratch:
         staged = Path(scratch) / "weights"
         staged.mkdir()
-        figures = _write(net, record, spec, clips, staged, false_alarm_rate)
+        figures = _write(net, record, spec, clips, checkpoint.with_suffix(RANGES_SUFFIX), staged, false_alarm_rate)
         for path in staged.iterdir():
             path.replace(output / path.name)
     return figures
@@ -96,6 +97,7 @@ def _write(
     record: dict,
     spec: InputSpec,
     clips: dict[str, list[PreparedClip]],
+    ranges: Path,
     folder: Path,
     false_alarm_rate: float | None,
 ) -> Figures:
@@ -104,14 +106,14 @@ def _write(
     weights_path = folder / "model.safetensors"
     save_weights(weights_path, net, meta)
     net = load_weights(weights_path)[0]  # from here on what is served: the weights as rounded
-    variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, folder)}
+    variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, ranges, folder)}
     calibration = fit_calibration(score_clips(net, clips["val"], spec), false_alarm_rate)
     figures = _figures(variants, clips, spec, calibration)
     meta |= {"calibration": calibration.to_dict(), "metrics": plain_figures(figures)}
     save_weights(weights_path, net, meta)
     write_anomaly(folder, variants, clips["train"], clips["val"], spec)
 
-    inputs = torch.cat([part[:1] for part in _inputs(clips["val"], spec, N_MEASURED_INPUTS)])
+    inputs = torch.cat([part[:1] for part in spread_inputs(clips["val"], spec, N_MEASURED_INPUTS)])
     export_variants(folder, folder.parent / "artifact")
     measured = measure_variants(folder.parent / "artifact", inputs)
     write_measured(folder, measured)
@@ -119,19 +121,17 @@ def _write(
     return figures
 
 
-def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, output: Path) -> nn.Module:
-    if not isinstance(spec, VideoSpec):
+def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, ranges: Path, output: Path) -> nn.Module:
+    """Ranges of quantization-aware training belong to the weights; others are found here."""
+    if not static_part(net):
         return quantize_int8(net)
-    observed = calibrate(net, tqdm(_inputs(train, spec, N_CALIBRATION_CLIPS), desc="int8 ranges", unit="clip"))
-    save_observer_state(output / "quantization.safetensors", observed)
+    if ranges.is_file():
+        observed = load_observer_state(ranges)
+    else:
+        inputs = spread_inputs(train, spec, N_CALIBRATION_CLIPS)
+        observed = calibrate(net, tqdm(inputs, desc="int8 ranges", unit="clip"))
+    save_observer_state(output / OBSERVER_FILE, observed)
     return quantize_int8(net, observed)
-
-
-def _inputs(clips: Sequence[PreparedClip], spec: InputSpec, n_clips: int) -> list[Tensor]:
-    """Network inputs of about `n_clips` whole clips, spread over the list."""
-    usable = [item for item in clips if not isinstance(spec, VideoSpec) or item.n_frames == spec.n_frames]
-    make_inputs = clip_inputs(spec)
-    return [make_inputs(item) for item in usable[:: max(1, len(usable) // n_clips)][:n_clips]]
 
 
 def _figures(

@@ -37,10 +37,12 @@ def test_modality_is_the_spec_s(name: str) -> None:
         ("video", 8e6, 12e6),
         ("video_frames", 3.5e6, 4.5e6),
         ("video_frames_lite0", 3e6, 4e6),
+        ("video_frames_light", 0.2e6, 0.3e6),
         ("video_light", 2e6, 4e6),
         ("audio", 1.8e6, 2.2e6),
         ("audio_cnn_gru", 1.8e6, 2.4e6),
         ("audio_bands", 0.3e6, 0.6e6),
+        ("audio_bands_light", 0.15e6, 0.25e6),
         ("audio_light", 0.1e6, 0.5e6),
     ],
 )

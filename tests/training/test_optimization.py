@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from model_defs.registry import build_network
-from training.optimization import ModelOptimizer, fold_batch_norms, optimize_model_for_deployment, prune_globally
+from training.optimization import ModelOptimizer, fold_batch_norms, optimize_model_for_deployment
 
 
 @pytest.fixture
@@ -42,21 +42,6 @@ def test_quantizing_shrinks_the_file_and_hardly_moves_the_answer() -> None:
         torch.testing.assert_close(optimized(features)[0], net(features)[0], atol=0.02, rtol=0)
     sizes_mb = [ModelOptimizer(model).get_model_size()["total_size_mb"] for model in (optimized, net)]
     assert sizes_mb[0] < 0.3 * sizes_mb[1]
-
-
-def test_pruning_removes_the_smallest_weights_of_all_layers_together() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(100, 100), nn.Linear(100, 10))
-    with torch.no_grad():
-        model[0].weight.mul_(0.01)
-    before = [layer.weight.detach().clone() for layer in model]
-    prune_globally(model, 0.5)
-    after = [layer.weight for layer in model]
-    n_zero = sum(int((weight == 0).sum()) for weight in after)
-    assert n_zero == 5_500
-    assert (after[1] == 0).float().mean() < 0.1, "the layer with large weights keeps them"
-    smallest_kept = min(weight[weight != 0].abs().min() for weight in after)
-    assert max(old[new == 0].abs().max() for old, new in zip(before, after, strict=True)) <= smallest_kept
 
 
 def test_pruned_video_networks_still_run(trained: nn.Module) -> None:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model_defs.registry import NETWORKS, build_network
+from model_defs.spec import AudioSpec, VideoSpec
+from training.audio_task import AudioTask, AudioTraining
+from training.checkpoint import RunError
+from training.compress.distillation import (
+    Distillation,
+    DistillationTask,
+    copy_fitting,
+    distillation_loss,
+    shared_views,
+    with_teacher,
+)
+from training.datasets import load_dataset
+from training.engine import fit
+from training.prepare import prepare
+from training.train_config import TrainConfig
+from training.video_task import VideoTask, VideoTraining
+
+BANDS = replace(NETWORKS["audio_bands"].spec, hop_length=1024)
+
+
+@pytest.fixture(scope="module")
+def sounds(audio_dataset, tmp_path_factory):
+    """(train, val), prepared; the arrays are of the waveform, which both specs below share."""
+    prepared = prepare(load_dataset(audio_dataset), BANDS, tmp_path_factory.mktemp("cache"), show_progress=False)
+    return tuple([item for item in prepared if item.clip.split == split] for split in ("train", "val"))
+
+
+def test_loss_is_the_one_worked_out_by_hand():
+    logits, teacher = torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, -1.0]])
+    targets = with_teacher(torch.tensor([0]), teacher)
+    student_p, teacher_p = 1 / (1 + math.exp(-1.0)), 1 / (1 + math.exp(1.0))  # of class 1, at temperature 2
+    divergence = teacher_p * math.log(teacher_p / student_p) + (1 - teacher_p) * math.log(
+        (1 - teacher_p) / (1 - student_p)
+    )
+    by_labels = math.log(1 + math.exp(2.0))
+    found = distillation_loss(logits, targets, temperature=2.0, weight=0.7)
+    assert found.item() == pytest.approx(0.7 * 4 * divergence + 0.3 * by_labels, rel=1e-5)
+
+
+def test_loss_without_weight_is_the_labels_and_with_all_of_it_vanishes_at_the_teacher():
+    logits, labels = torch.randn(5, 2), torch.tensor([0, 1, 1, 0, 1])
+    targets = with_teacher(labels, torch.randn(5, 2))
+    plain = torch.nn.functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=0.1)
+    torch.testing.assert_close(
+        distillation_loss(logits, targets, temperature=3.0, weight=0.0, label_smoothing=0.1), plain
+    )
+    same = distillation_loss(logits, with_teacher(labels, logits + 5), temperature=3.0, weight=1.0)
+    assert same.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_shares_of_the_classes_are_taken_as_they_are():
+    shares, teacher = torch.tensor([[0.3, 0.7]]), torch.tensor([[1.0, 2.0]])
+    assert torch.equal(with_teacher(shares, teacher), torch.tensor([[0.3, 0.7, 1.0, 2.0]]))
+
+
+def test_both_front_ends_are_shown_the_same_sound(sounds):
+    student = replace(AudioSpec(), hop_length=512)
+    task = AudioTask("audio_bands", BANDS, *sounds, AudioTraining(batch_size=4, mixup_share=1.0, train_share=0.5))
+    paired, views = shared_views(BANDS, student, sounds[0], task)
+    inputs, shares = next(iter(paired.batches(0)))
+    of_teacher, of_student = views(inputs)
+    assert of_teacher.shape == (4, round(BANDS.n_steps / 2), 80)
+    assert of_student.shape == (4, round(student.n_steps / 2), 120)
+    assert shares.shape == (4, 2)
+    examples = paired._examples
+    alone = AudioTask("audio", student, *sounds, task.training)._examples
+    rows = examples._augmented(sounds[0][0], np.random.default_rng(3))
+    expected = alone._augmented(sounds[0][0], np.random.default_rng(3))
+    torch.testing.assert_close(rows[BANDS.n_steps * 80 :].view(student.n_steps, 120), expected)
+
+
+def test_video_of_another_size_is_shrunk_and_other_crops_are_refused():
+    teacher = VideoSpec(size_px=64)
+    task = VideoTask("video_frames", teacher, [], [], VideoTraining())
+    same_task, views = shared_views(teacher, replace(teacher, size_px=32), [], task)
+    frames = torch.randn(2, 3, 3, 64, 64)
+    of_teacher, of_student = views(frames)
+    assert same_task is task
+    assert torch.equal(of_teacher, frames)
+    torch.testing.assert_close(of_student, frames.unflatten(-1, (32, 2)).unflatten(-3, (32, 2)).mean(dim=(-1, -3)))
+    with pytest.raises(RunError, match=r"face_margin 0\.1, not 0\.3"):
+        shared_views(teacher, replace(teacher, face_margin=0.1), [], task)
+    with pytest.raises(RunError, match="at most the teacher's 64"):
+        shared_views(teacher, replace(teacher, size_px=128), [], task)
+    with pytest.raises(RunError, match="cannot learn from"):
+        shared_views(teacher, AudioSpec(), [], task)
+
+
+def test_student_comes_to_answer_as_its_teacher(sounds, tmp_path):
+    train, val = sounds
+    spec = replace(NETWORKS["audio_bands_light"].spec, hop_length=2048)
+    torch.manual_seed(0)
+    teacher, student = build_network("audio_bands").eval(), build_network("audio_bands_light")
+    task = AudioTask("audio_bands", BANDS, train, val, AudioTraining(batch_size=4, mixup_share=0.0, n_copies=1))
+    task, views = shared_views(BANDS, spec, train, task)
+    taught = DistillationTask(task, views, teacher, "audio_bands_light", spec, val, Distillation(weight=1.0))
+    val[:] = prepare([item.clip for item in val], spec, tmp_path / "cache", show_progress=False)
+    config = TrainConfig(epochs=8, lr=3e-3, warmup_share=0.0)
+    history = fit(student, taught, config, tmp_path / "model.pt", loss=taught.loss(0.0))
+    assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
+    record = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert record["network"] == "audio_bands_light"
+    assert record["spec"]["hop_length"] == 2048
+
+
+def test_student_may_start_from_what_fits_of_its_teacher():
+    teacher, student = build_network("video_frames_lite0"), build_network("video_frames_light")
+    n_copied = copy_fitting(student, teacher)
+    name = "backbone.features.4.0.block.0.0.weight"
+    assert torch.equal(student.state_dict()[name], teacher.state_dict()[name])
+    fitting = sum(key.startswith("backbone.") for key in student.state_dict())
+    assert fitting < n_copied <= fitting + 2, "and the two biases behind it"
+
+
+@pytest.mark.parametrize(("field", "value"), [("temperature", 0.0), ("weight", 1.1)])
+def test_settings_out_of_range_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        Distillation(**{field: value})

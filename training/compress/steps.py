@@ -1,0 +1,183 @@
+"""The ways to compress, each from a workpiece to the networks that are compared and the checkpoint that is left."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from model_defs.registry import build_network
+from model_defs.spec import InputSpec, VideoSpec
+from model_defs.weights import load_weights
+from training.compress.batch_norm import recalibrate
+from training.compress.comparison import Entry
+from training.compress.distillation import Distillation, DistillationTask, copy_fitting, shared_views
+from training.compress.pruning import Scope, keep_pruned, prune
+from training.compress.quantize_aware import AwareTask, make_aware, ranges_in
+from training.compress.workpiece import Workpiece, write_checkpoint
+from training.config import input_spec
+from training.engine import seed_everything
+from training.evaluation import spread_inputs
+from training.prepare import prepare
+from training.publish import N_CALIBRATION_CLIPS, RANGES_SUFFIX
+from training.quantization import calibrate, quantize_dynamically, quantize_int8, save_observer_state, static_part
+from training.run import Prepared
+from training.train_video import backbone_weights
+
+MODEL_FILE = "model.pt"  # in the output folder: the compressed network, as a checkpoint
+N_STATISTICS_CLIPS = 200  # that batch-norm statistics are averaged over
+BATCH_INPUTS = 16  # clips of video, windows of sound
+
+
+def dynamic(work: Workpiece, output: Path) -> list[Entry]:
+    """int8 weights for recurrent and linear layers; needs no data."""
+    work.save(work.net, output / MODEL_FILE)
+    return [
+        _entry("fp32", work, work.net),
+        _entry("int8, dynamic", work, quantize_dynamically(copy.deepcopy(work.net)), "fp32"),
+    ]
+
+
+def static(work: Workpiece, output: Path) -> list[Entry]:
+    """int8 convolutions as well, within ranges calibrated on train clips; dynamic where there are none."""
+    entries = dynamic(work, output)
+    ranges = calibrate(work.net, _calibration_inputs(work.train, work.spec))
+    save_observer_state((output / MODEL_FILE).with_suffix(RANGES_SUFFIX), ranges)
+    return [*entries, _entry("int8, static", work, quantize_int8(work.net, ranges), "fp32")]
+
+
+def quantization_aware(work: Workpiece, output: Path, n_free: int) -> list[Entry]:
+    """Fine-tune with rounding in the forward pass.
+
+    Args:
+        work: a network with 2-D convolutions.
+        output: folder.
+        n_free: epochs before ranges and batch-norm statistics are frozen.
+    """
+    inputs = spread_inputs(work.train, work.spec, N_CALIBRATION_CLIPS)
+    before = calibrate(work.net, inputs)
+    net = copy.deepcopy(work.net).to(work.device)
+    aware = make_aware(net, before)
+    path = output / "aware" / MODEL_FILE
+    work.tune(aware, AwareTask(work.task(), net, aware, inputs, n_free), path)
+    aware.load_state_dict(torch.load(path, map_location=work.device, weights_only=True)["state"])
+    ranges, net = ranges_in(aware), copy.deepcopy(net).cpu().eval()  # shares its weights, the best epoch's, with aware
+    work.save(net, output / MODEL_FILE)
+    save_observer_state((output / MODEL_FILE).with_suffix(RANGES_SUFFIX), ranges)
+    return [
+        _entry("fp32", work, work.net),
+        _entry("int8, calibrated", work, quantize_int8(work.net, before), "fp32"),
+        _entry("fp32 of the aware weights", work, net),
+        _entry("int8, aware", work, quantize_int8(net, ranges), "fp32 of the aware weights"),
+    ]
+
+
+def pruned(work: Workpiece, output: Path, amount: float, scope: Scope) -> list[Entry]:
+    """Set the smallest weights to zero, recalibrate batch norm, and fine-tune the rest."""
+    bare = copy.deepcopy(work.net)
+    prune(bare, amount, scope)
+    renormed = copy.deepcopy(bare)
+    recalibrate(renormed, statistics_batches(work))
+    net = copy.deepcopy(renormed).to(work.device)
+    keep_pruned(net, prune(net, amount, scope))
+    path = output / "tuned" / MODEL_FILE
+    work.tune(net, work.task(), path)
+    tuned, _ = load_weights(path)
+    work.save(tuned, output / MODEL_FILE)
+    share = f"{amount:.0%} pruned"
+    return [
+        _entry("before", work, work.net),
+        _entry(share, work, bare),
+        _entry(f"{share}, batch norm recalibrated", work, renormed),
+        _entry(f"{share}, fine-tuned", work, tuned),
+        _entry(f"{share}, fine-tuned, int8", work, _int8(tuned, work.train, work.spec), f"{share}, fine-tuned"),
+    ]
+
+
+def recalibrated(work: Workpiece, output: Path) -> list[Entry]:
+    """Average the batch-norm statistics over train clips as they are served, without augmentation."""
+    net = copy.deepcopy(work.net)
+    n_layers = recalibrate(net, statistics_batches(work))
+    if not n_layers:
+        raise ValueError(f"{work.network} has no batch norm")
+    work.save(net, output / MODEL_FILE)
+    return [_entry("before", work, work.net), _entry("recalibrated", work, net)]
+
+
+def distilled(
+    work: Workpiece, output: Path, how: Distillation, *, from_teacher: bool = False, alone: bool = True
+) -> list[Entry]:
+    """Train a small network on the labels and on the workpiece's answers, and beside it on the labels alone.
+
+    Args:
+        work: the teacher, with the settings of a preset that trains the student.
+        output: folder.
+        how: temperature and weight.
+        from_teacher: start from the teacher's tensors where names and shapes are the same.
+        alone: train the same network from the same start without a teacher, too.
+
+    Raises:
+        RunError: the student's input cannot be had of the same media.
+    """
+    network, spec = work.settings["network"], input_spec(work.settings)
+    train, val = (_prepared_for(spec, items, work) for items in (work.train, work.val))
+    task, views = shared_views(work.spec, spec, work.train, work.task())
+    teacher = copy.deepcopy(work.net).to(work.device)
+    entries = [_entry("teacher", work, work.net)]
+    kinds = {"distilled": how} | ({"alone": replace(how, weight=0.0)} if alone else {})
+    for name, weights in kinds.items():
+        seed_everything(work.settings["seed"])
+        net = _student(work, network)
+        if from_teacher:
+            tqdm.write(f"{copy_fitting(net, work.net)} of the student's tensors start as the teacher's")
+        taught = DistillationTask(task, views, teacher, network, spec, val, weights)
+        path = output / name / MODEL_FILE
+        work.tune(net, taught, path, taught.loss(work.settings["label_smoothing"]))
+        net, _ = load_weights(path)
+        entries.append(Entry(name, net, spec, val))
+        target = output / (MODEL_FILE if name == "distilled" else f"{name}.pt")
+        write_checkpoint(net, network, spec, work.settings, target)
+        if name == "distilled":
+            entries.append(Entry(f"{name}, int8", _int8(net, train, spec), spec, val, name))
+    return entries
+
+
+def statistics_batches(work: Workpiece) -> Sequence[Tensor]:
+    """Inputs of train clips as they are served, in batches of equal size."""
+    inputs = torch.cat(spread_inputs(work.train, work.spec, N_STATISTICS_CLIPS))
+    size = min(BATCH_INPUTS, len(inputs))
+    return inputs[: len(inputs) // size * size].split(size)
+
+
+def _prepared_for(spec: InputSpec, items: Prepared, work: Workpiece) -> Prepared:
+    """The same clips, prepared for another input."""
+    if spec == work.spec:
+        return items
+    cache, n_workers = work.settings["cache"], max(1, work.settings["workers"])
+    return prepare([item.clip for item in items], spec, cache, n_workers=n_workers)
+
+
+def _student(work: Workpiece, network: str) -> nn.Module:
+    if isinstance(work.spec, VideoSpec):
+        return build_network(network, backbone_weights(work.settings), work.settings["allow_random"])
+    return build_network(network)
+
+
+def _int8(net: nn.Module, train: Prepared, spec: InputSpec) -> nn.Module:
+    """As publishing would make it, with ranges found here."""
+    if not static_part(net):
+        return quantize_int8(net)
+    return quantize_int8(net, calibrate(net, _calibration_inputs(train, spec)))
+
+
+def _calibration_inputs(train: Prepared, spec: InputSpec):
+    return tqdm(spread_inputs(train, spec, N_CALIBRATION_CLIPS), desc="int8 ranges", unit="clip", leave=False)
+
+
+def _entry(name: str, work: Workpiece, net: nn.Module, weights_of: str | None = None) -> Entry:
+    return Entry(name, net, work.spec, work.val, weights_of)
