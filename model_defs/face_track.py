@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
 
 import cv2
-import numpy as np
 
 from model_defs.faces import Box, Eyes, Face, FaceDetector
 from model_defs.media import Frame
@@ -34,8 +35,51 @@ class TrackedFace:
 NO_FACE = TrackedFace(None, None, "none")
 
 
+class FaceSearch:
+    """The faces of one clip's frames, each looked for when it is asked for, or ahead of that in a thread of its own.
+
+    Args:
+        detector: how faces are found.
+        detect_size_px: long side of the copy that is searched; smaller images are searched as they are.
+    """
+
+    def __init__(self, detector: FaceDetector, detect_size_px: int) -> None:
+        self._detector = detector
+        self._detect_size_px = detect_size_px
+        self._thread: ThreadPoolExecutor | None = None
+        self._begun: dict[int, tuple[Frame, Future[list[Face]]]] = {}
+
+    def __enter__(self) -> FaceSearch:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def begin(self, frame: Frame) -> None:
+        """Looks for the faces of a frame while its caller goes on."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "faces")
+        self._begun[id(frame)] = frame, self._thread.submit(self._detect, frame)
+
+    def faces(self, frame: Frame) -> list[Face]:
+        """All faces of a frame, in its pixels."""
+        known = self._begun.get(id(frame))
+        return self._detect(frame) if known is None else known[1].result()
+
+    def _detect(self, frame: Frame) -> list[Face]:
+        height, width = frame.image.shape[:2]
+        shrink = self._detect_size_px / max(height, width)
+        if shrink >= 1:
+            return self._detector.detect(frame.image)
+        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        faces = self._detector.detect(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
+        sx, sy = width / size[0], height / size[1]
+        return [_scaled(face, sx, sy) for face in faces]
+
+
 def follow_face(
-    frames: Sequence[Frame], detector: FaceDetector, *, detect_size_px: int, detect_every: int
+    frames: Sequence[Frame], find: Callable[[Frame], list[Face]], *, detect_every: int
 ) -> list[TrackedFace]:
     """The largest and most persistent face, one entry a frame.
 
@@ -45,17 +89,17 @@ def follow_face(
 
     Args:
         frames: in order of time; each image (H, W, 3) uint8 RGB.
-        detect_size_px: long side of the copy that is searched; smaller images are searched as they are.
+        find: all faces of a frame, in its pixels.
         detect_every: frames from one detection to the next.
     """
     if not frames:
         return []
     last = len(frames) - 1
-    seen = {i: _detect(frames[i].image, detector, detect_size_px) for i in {*range(0, last, detect_every), last}}
+    seen = {i: find(frames[i]) for i in {*range(0, last, detect_every), last}}
     if not any(seen.values()):
         for start, end in _gaps(seen):
             middle = (start + end) // 2
-            seen[middle] = _detect(frames[middle].image, detector, detect_size_px)
+            seen[middle] = find(frames[middle])
     while True:
         chosen = _choose(seen)
         open_gaps = [gap for gap in _gaps(seen) if not _is_settled(gap, chosen, frames)]
@@ -63,7 +107,7 @@ def follow_face(
             return [_place(i, chosen, frames) for i in range(len(frames))]
         for start, end in open_gaps:
             middle = (start + end) // 2
-            seen[middle] = _detect(frames[middle].image, detector, detect_size_px)
+            seen[middle] = find(frames[middle])
 
 
 def iou(one: Box, other: Box) -> float:
@@ -78,18 +122,6 @@ def iou(one: Box, other: Box) -> float:
 
 def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _detect(image: np.ndarray, detector: FaceDetector, detect_size_px: int) -> list[Face]:
-    """Faces found on a small copy, in the pixels of `image`."""
-    height, width = image.shape[:2]
-    shrink = detect_size_px / max(height, width)
-    if shrink >= 1:
-        return detector.detect(image)
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    faces = detector.detect(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    sx, sy = width / size[0], height / size[1]
-    return [_scaled(face, sx, sy) for face in faces]
 
 
 def _scaled(face: Face, sx: float, sy: float) -> Face:

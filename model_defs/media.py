@@ -9,7 +9,7 @@ What each part does: `containers` lets in or refuses, `demux` reads and seeks, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -123,11 +123,21 @@ class Media:
         """Raise DetectionError `no_audio_track` or `unsupported_codec` unless there is an audio track to read."""
         _require(self._file.audio, ErrorCode.NO_AUDIO_TRACK, f"the {self.container} file has no audio track")
 
-    def frames(self, n_frames: int | None = None, interval_s: float | None = None, max_frames: int = 64) -> list[Frame]:
+    def frames(
+        self,
+        n_frames: int | None = None,
+        interval_s: float | None = None,
+        max_frames: int = 64,
+        on_frame: Callable[[int, Frame], None] | None = None,
+    ) -> list[Frame]:
         """Frames spread over the whole clip, either `n_frames` of them or one each `interval_s`, at most `max_frames`.
 
         The clip is cut into equal parts. Each gives the keyframe nearest to its centre if it holds one, so that a long
         clip costs no more than a short one; else the frame nearest to its centre, decoded from the keyframe before.
+
+        Args:
+            on_frame: told of each frame as soon as it is there, with its place in the list, so that work on it may
+                begin while others are decoded. A clip that turns out shorter than declared is then read anew.
 
         Returns:
             At least one frame, in rising time. Fewer than asked for if the clip has no more, or is damaged.
@@ -142,7 +152,7 @@ class Media:
         start_s, duration_s = self._file.span_s(track)
         plan = frame_plan(start_s, duration_s, n_frames, interval_s, max_frames)
         with self._decoding():
-            frames = self._video_reader.read(plan)
+            frames = self._video_reader.read(plan, on_frame=on_frame)
             if _ends_early(frames, plan, self._file.start_s):
                 frames = self._frames_of_true_length(frames, duration_s, n_frames, interval_s, max_frames)
             if plan.is_capped:

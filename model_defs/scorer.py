@@ -28,7 +28,7 @@ from model_defs.faces import YUNET_VARIABLE, FaceDetector, create_detector
 from model_defs.media import Media
 from model_defs.options import DetectOptions
 from model_defs.spec import AudioSpec
-from model_defs.video_input import VideoSample, video_sample, video_tensor
+from model_defs.video_input import VideoSample, decode_video_sample, video_tensor
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,9 @@ class VideoScorer(Scorer):
     def sample(self, media: Media, options: DetectOptions) -> VideoSample:
         media.require_video()  # before weights are loaded for nothing
         sampling = self.sampling(options)
-        frames = media.frames(n_frames=sampling["n_frames"], interval_s=sampling["interval_s"])
-        return video_sample(frames, self.artifact.spec, _face_detector(sampling["face_detector"]))
+        detector = _face_detector(sampling["face_detector"])
+        wanted = {name: sampling[name] for name in ("n_frames", "interval_s")}
+        return decode_video_sample(media, self.artifact.spec, detector, **wanted)
 
     def check(self, sample: VideoSample, options: DetectOptions) -> None:
         if options.require_face and not sample.n_faces:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import av
@@ -47,8 +47,13 @@ class VideoReader:
         self._n_threads = n_threads
         self._reformatter = VideoReformatter()
 
-    def read(self, plan: SamplePlan, keyframes: Keyframes | None = None) -> list[Frame]:
-        """The frames nearest to the planned times, rising, each once.
+    def read(
+        self,
+        plan: SamplePlan,
+        keyframes: Keyframes | None = None,
+        on_frame: Callable[[int, Frame], None] | None = None,
+    ) -> list[Frame]:
+        """The frames nearest to the planned times, rising, each once; `on_frame` is told of each, and its place.
 
         Fewer come back where several times share a nearest frame, or where the track is damaged or too short.
 
@@ -63,6 +68,8 @@ class VideoReader:
             for frame in self._take(step, plan.spacing_s):
                 if not frames or frame.time_s > frames[-1].time_s:
                     frames.append(frame)
+                    if on_frame is not None:
+                        on_frame(len(frames) - 1, frame)
         return frames
 
     def _container_index(self, plan: SamplePlan) -> Keyframes:

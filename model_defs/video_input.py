@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from model_defs.face_crop import crop_face
-from model_defs.face_track import TrackedFace, follow_face
+from model_defs.face_track import FaceSearch, TrackedFace, follow_face
 from model_defs.faces import FaceDetector
-from model_defs.media import Frame
+from model_defs.media import Frame, Media
 from model_defs.spec import VideoSpec
 
 IntBox = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, inside the frame
@@ -27,7 +27,7 @@ class VideoSample:
         times_s: T times, from the start of the clip.
         sources: T of `detected`, `interpolated` (a face) or `centre` (no face: the middle of the frame).
         boxes: T face boxes, None where there is no face.
-        faces_s: wall seconds that finding and cutting took.
+        faces_s: wall seconds that finding and cutting took, less what was done while frames were decoded.
     """
 
     crops: np.ndarray
@@ -42,6 +42,28 @@ class VideoSample:
         return sum(box is not None for box in self.boxes)
 
 
+def decode_video_sample(
+    media: Media,
+    spec: VideoSpec,
+    detector: FaceDetector,
+    *,
+    n_frames: int | None = None,
+    interval_s: float | None = None,
+) -> VideoSample:
+    """`video_sample` of a clip's frames; the first faces are sought while later frames are decoded.
+
+    Raises:
+        DetectionError: see `Media.frames`.
+    """
+    with FaceSearch(detector, spec.detect_size_px) as search:
+
+        def begin(index: int, frame: Frame) -> None:
+            if index % spec.detect_every == 0:  # these are searched in any case
+                search.begin(frame)
+
+        return _sample(media.frames(n_frames, interval_s, on_frame=begin), spec, search)
+
+
 def video_sample(frames: Sequence[Frame], spec: VideoSpec, detector: FaceDetector) -> VideoSample:
     """Follows a face through `frames` and cuts it out of each; as many crops as frames.
 
@@ -50,8 +72,12 @@ def video_sample(frames: Sequence[Frame], spec: VideoSpec, detector: FaceDetecto
     """
     if not frames:
         raise ValueError("no frames: a video sample takes at least one")
+    return _sample(frames, spec, FaceSearch(detector, spec.detect_size_px))
+
+
+def _sample(frames: Sequence[Frame], spec: VideoSpec, search: FaceSearch) -> VideoSample:
     started = time.perf_counter()
-    tracked = follow_face(frames, detector, detect_size_px=spec.detect_size_px, detect_every=spec.detect_every)
+    tracked = follow_face(frames, search.faces, detect_every=spec.detect_every)
     crops = np.stack([crop_face(frame.image, face, spec) for frame, face in zip(frames, tracked, strict=True)])
     return VideoSample(
         crops=crops,

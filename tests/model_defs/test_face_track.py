@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from model_defs.face_track import NO_FACE, TrackedFace, follow_face, iou
+from model_defs.face_track import NO_FACE, FaceSearch, TrackedFace, follow_face, iou
 from model_defs.faces import Face
 from model_defs.media import Frame
 
@@ -42,7 +42,8 @@ def frames_of(n_frames: int, spacing_s: float = 0.5, shape: tuple[int, int] = (1
 
 def follow(scene: Scene, frames: list[Frame], **options: int) -> tuple[list[TrackedFace], SceneDetector]:
     detector = SceneDetector(scene)
-    return follow_face(frames, detector, **{"detect_size_px": 200, "detect_every": 3, **options}), detector
+    search = FaceSearch(detector, options.pop("detect_size_px", 200))
+    return follow_face(frames, search.faces, **{"detect_every": 3, **options}), detector
 
 
 def sources(tracked: list[TrackedFace]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from importlib.resources import files
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,11 +12,18 @@ import pytest
 import torch
 
 from model_defs.faces import Face, create_detector
-from model_defs.media import Frame
+from model_defs.media import Frame, Media
 from model_defs.spec import VideoSpec
-from model_defs.video_input import video_sample, video_tensor
+from model_defs.video_input import decode_video_sample, video_sample, video_tensor
+from samples.clip import make_sample
 
 SPEC = VideoSpec(size_px=32)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "face.mp4"
+    return make_sample(path, duration_s=2.0, width=320, height=180, audio_codec=None)
 
 
 class FaceUntil:
@@ -47,6 +56,45 @@ def test_one_crop_a_frame_and_each_says_what_it_shows() -> None:
 def test_boxes_are_whole_pixels_inside_the_frame() -> None:
     sample = video_sample(frames_of(2), SPEC, FaceUntil(1))
     assert sample.boxes == [(0, 10, 30, 50), None]
+
+
+class Watched:
+    """Tells in which threads a detector was called."""
+
+    name = "watched"
+
+    def __init__(self) -> None:
+        self.detector = create_detector("haar")
+        self.threads: list[str] = []
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        self.threads.append(threading.current_thread().name.partition("_")[0])
+        return self.detector.detect(image)
+
+
+def test_faces_sought_while_frames_are_decoded_are_those_sought_afterwards(clip: Path) -> None:
+    early, late = Watched(), Watched()
+    with Media(clip) as media:
+        overlapped = decode_video_sample(media, SPEC, early, n_frames=7)
+    with Media(clip) as media:
+        expected = video_sample(media.frames(n_frames=7), SPEC, late)
+    assert np.array_equal(overlapped.crops, expected.crops)
+    assert (overlapped.boxes, overlapped.sources) == (expected.boxes, expected.sources)
+    assert expected.n_faces == 7
+    assert len(early.threads) == len(late.threads)  # none twice
+    assert early.threads.count("faces") == 3  # of frames 0, 3 and 6
+    assert "faces" not in late.threads
+
+
+def test_a_fault_of_the_detector_in_its_thread_reaches_the_caller(clip: Path) -> None:
+    class Broken:
+        name = "broken"
+
+        def detect(self, image: np.ndarray) -> list[Face]:
+            raise RuntimeError("no such layer")
+
+    with Media(clip) as media, pytest.raises(RuntimeError, match="no such layer"):
+        decode_video_sample(media, SPEC, Broken(), n_frames=4)
 
 
 def test_no_frames_is_an_error() -> None:
