@@ -71,6 +71,7 @@ class DetectionHandler:
             variant=settings.variant,
             limits=settings.limits,
             fusion_weights=settings.fusion_weights,
+            fusion_threshold=settings.fusion_threshold,
             cache=settings.cache,
             n_threads=settings.decode_threads,
             decode_grace_s=settings.decode_grace_s,

@@ -8,7 +8,7 @@ from typing import Any
 
 from model_defs.caching.settings import CacheSettings
 from model_defs.engine import DECODE_GRACE_S, EXPLAIN_BUDGET_S
-from model_defs.fusion import DEFAULT_WEIGHTS
+from model_defs.fusion import DEFAULT_THRESHOLD, DEFAULT_WEIGHTS
 from model_defs.limits import Limits
 
 
@@ -27,6 +27,7 @@ class HandlerSettings:
         max_stuck_threads: a worker in which so many threads never came back ends itself, and is started again.
         cache: what is remembered, and where.
         fusion_weights: modality -> weight, for the ensemble.
+        fusion_threshold: its p_fake from which the prediction is Fake; `make evaluate` lists candidates.
         limits: ceilings on one file.
     """
 
@@ -38,6 +39,7 @@ class HandlerSettings:
     max_stuck_threads: int = 4
     cache: CacheSettings = CacheSettings()
     fusion_weights: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    fusion_threshold: float = DEFAULT_THRESHOLD
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
@@ -47,6 +49,9 @@ class HandlerSettings:
         for name in ("decode_grace_s", "explain_budget_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"handler: {name} is {getattr(self, name)}; it must be 0 or more")
+
+        if not 0 <= self.fusion_threshold <= 1:
+            raise ValueError(f"handler: fusion_threshold is {self.fusion_threshold}; it must lie between 0 and 1")
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any] | None) -> HandlerSettings:

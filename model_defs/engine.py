@@ -21,7 +21,7 @@ from model_defs.caching.settings import CacheSettings
 from model_defs.containers import check_size
 from model_defs.decode_pool import DecodePool
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
-from model_defs.fusion import DEFAULT_WEIGHTS
+from model_defs.fusion import DEFAULT_THRESHOLD, DEFAULT_WEIGHTS
 from model_defs.limits import Limits
 from model_defs.options import DetectOptions
 from model_defs.scorer import SCORERS, Score, Scorer
@@ -70,6 +70,7 @@ class Engine:
         build: what tells this build of the version from any other, such as the archive's digest.
         limits: ceilings on one file.
         fusion_weights: modality -> weight, unless the request brings its own.
+        fusion_threshold: fused p_fake from which the prediction is Fake, unless the request brings its own.
         cache: answers and samples; None computes every time.
         n_threads: files of a batch that are decoded at the same time.
         decode_grace_s: a file that is not decoded and cut this long after its decode budget is refused, whatever
@@ -86,6 +87,7 @@ class Engine:
         build: str = "",
         limits: Limits = Limits(),
         fusion_weights: Mapping[str, float] = DEFAULT_WEIGHTS,
+        fusion_threshold: float = DEFAULT_THRESHOLD,
         cache: DetectionCache | None = None,
         n_threads: int = 2,
         decode_grace_s: float = DECODE_GRACE_S,
@@ -99,6 +101,7 @@ class Engine:
         self.build = build
         self.limits = limits
         self.fusion_weights = dict(fusion_weights)
+        self.fusion_threshold = fusion_threshold
         self.cache = cache
         self._coalescer = None if cache is None else Coalescer(cache)
         self._pool = DecodePool(n_threads)
@@ -187,7 +190,8 @@ class Engine:
     def _fingerprint(self) -> list[object]:
         """All that an answer depends on besides content and options. A version that is built anew is another one."""
         models = [scorer.identity() for scorer in self.scorers.values()]
-        return [self.name, self.version, self.build, models, self.fusion_weights, asdict(self.limits)]
+        fusion = [self.fusion_weights, self.fusion_threshold]
+        return [self.name, self.version, self.build, models, fusion, asdict(self.limits)]
 
     def _compute(self, jobs: Sequence[_Job]) -> list[Outcome]:
         """Decodes what must be decoded, side by side, and scores all of it together."""
@@ -233,7 +237,9 @@ class Engine:
         if job.refusal is not None:
             return Outcome(job.refusal, "miss")
         variants = [self.scorers[modality].artifact.variant for modality in job.scores]
-        answer = verdict(job.tracks, job.scores, job.item.options, self.scorers, self._weights(job.item.options))
+        options = job.item.options
+        weights = self._weights(options)
+        answer = verdict(job.tracks, job.scores, options, self.scorers, weights, self.fusion_threshold)
         answer |= {
             "device": self.scorers[next(iter(job.scores))].device,
             "model": {"name": self.name, "version": self.version, "variant": "+".join(dict.fromkeys(variants))},
@@ -283,6 +289,7 @@ def load_engine(
     variant: str = "auto",
     limits: Limits = Limits(),
     fusion_weights: Mapping[str, float] = DEFAULT_WEIGHTS,
+    fusion_threshold: float = DEFAULT_THRESHOLD,
     cache: CacheSettings | None = IN_MEMORY,
     n_threads: int = 2,
     decode_grace_s: float = DECODE_GRACE_S,
@@ -310,6 +317,7 @@ def load_engine(
         build=build,
         limits=limits,
         fusion_weights=fusion_weights,
+        fusion_threshold=fusion_threshold,
         cache=DetectionCache(cache) if cache is not None and cache.is_on else None,
         n_threads=n_threads,
         decode_grace_s=decode_grace_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 DEFAULT_WEIGHTS = {"video": 0.6, "audio": 0.4}
+DEFAULT_THRESHOLD = 0.5  # of the fused probability
 
 
 def fuse(p_fakes: Mapping[str, float], weights: Mapping[str, float]) -> tuple[float, dict[str, float]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from model_defs.calibration import DIGITS
 from model_defs.errors import DetectionError, ErrorCode
-from model_defs.fusion import fuse
+from model_defs.fusion import DEFAULT_THRESHOLD, fuse
 from model_defs.options import DetectOptions
 from model_defs.scorer import Score, Scorer
 from model_defs.tracks import FileTracks
@@ -19,6 +19,7 @@ def verdict(
     options: DetectOptions,
     scorers: Mapping[str, Scorer],
     weights: Mapping[str, float],
+    fusion_threshold: float = DEFAULT_THRESHOLD,
 ) -> dict:
     """The answer of the request contract, less what tells of the model and of the request.
 
@@ -26,12 +27,13 @@ def verdict(
         scores: modality -> score, at least one.
         scorers: modality -> who gave it.
         weights: modality -> fusion weight.
+        fusion_threshold: of a verdict on several modalities; one alone has its model's.
     """
     started = time.perf_counter()
     p_fake, shares = fuse({modality: score.p_fake for modality, score in scores.items()}, weights)
     fuse_s = time.perf_counter() - started
     p_fake = round(p_fake, DIGITS)
-    threshold = _threshold(options, scores, scorers)
+    threshold = _threshold(options, scores, scorers, fusion_threshold)
     is_fake = p_fake >= threshold
     probabilities = {"real": round(1.0 - p_fake, DIGITS), "fake": p_fake}
     band = options.uncertain_band
@@ -62,13 +64,13 @@ def gravest(refusals: Iterable[DetectionError]) -> DetectionError:
     return min(refusals, key=lambda refusal: refusal.code in absent)
 
 
-def _threshold(options: DetectOptions, scores: Mapping[str, Score], scorers: Mapping[str, Scorer]) -> float:
-    """The caller's threshold, else the model's own; fused probabilities are cut at one half."""
+def _threshold(
+    options: DetectOptions, scores: Mapping[str, Score], scorers: Mapping[str, Scorer], of_fused: float
+) -> float:
+    """The caller's threshold, else that of the one model, or of the fused probability."""
     if options.threshold is not None:
         return options.threshold
-    if len(scores) > 1:
-        return 0.5
-    return scorers[next(iter(scores))].calibration.threshold
+    return of_fused if len(scores) > 1 else scorers[next(iter(scores))].calibration.threshold
 
 
 def _warnings(tracks: FileTracks, scores: Mapping[str, Score]) -> list[str]:

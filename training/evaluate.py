@@ -202,18 +202,23 @@ def _ensemble(
     resampling: Resampling,
 ) -> dict:
     """Muxed pairs under the configured weights, and under those that val's pairs would choose."""
+    fused: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     part: dict = {"splits": {}, "left_out": {}, "variants": {name: one.served.name for name, one in contenders.items()}}
     for split in splits:
         chosen = {modality: select(data[modality], split) for modality in contenders}
         found = score_pairs(contenders, make_pairs(chosen["video"], chosen["audio"]), cache)
         part["left_out"][split] = found.n_left_out
         rows = {"ensemble": found.fused(DEFAULT_WEIGHTS)}
+        fused[split] = found.labels, rows["ensemble"]
         rows |= {f"{modality} of the pairs": p_fake for modality, p_fake in found.p_fakes.items()}
         part["splits"][split] = {
             name: figures.overall(found.labels, p_fake, found.groups, 0.5, resampling) for name, p_fake in rows.items()
         }
         if split == "val" and len(set(found.labels)) == 2:
             part["fusion"] = figures.fusion(found)
+    if "val" in fused:
+        labels, p_fake = fused["val"]
+        part["thresholds"] = figures.thresholds(p_fake[labels == 0], fused) if (labels == 0).any() else []
     return part
 
 

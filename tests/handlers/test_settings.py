@@ -26,10 +26,17 @@ def test_limits_are_read_into_limits():
 
 
 @pytest.mark.parametrize(
-    "record", [{"batchSize": 4}, {"torch_threads": 0}, {"limits": {"max_byte": 5}}, {"cache": {"size": 5}}]
+    "record",
+    [
+        {"batchSize": 4},
+        {"torch_threads": 0},
+        {"limits": {"max_byte": 5}},
+        {"cache": {"size": 5}},
+        {"fusion_threshold": 1.5},
+    ],
 )
 def test_mistakes_are_named(record):
-    with pytest.raises(ValueError, match=r"batchSize|torch_threads|max_byte|size"):
+    with pytest.raises(ValueError, match=r"batchSize|torch_threads|max_byte|size|fusion_threshold"):
         HandlerSettings.from_dict(record)
 
 

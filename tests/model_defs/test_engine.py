@@ -211,6 +211,16 @@ def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, shor
     assert "one window" in answers[2].message
 
 
+def test_a_fused_verdict_is_cut_at_the_engine_s_threshold_and_a_single_one_at_its_model_s(artifacts_dir, clip):
+    paths = {modality: artifacts_dir / modality for modality in ("video", "audio")}
+    engine = load_engine(paths, device="cpu", fusion_threshold=1.0)
+    options = [DetectOptions(), DetectOptions(modality="audio"), DetectOptions(threshold=0.0)]
+    fused, alone, asked = engine.detect_batch([Item(clip, options=each) for each in options])
+    assert (fused["prediction"], fused["threshold"]) == ("Real", 1.0)
+    assert alone["threshold"] == engine.scorers["audio"].calibration.threshold != 1.0
+    assert (asked["prediction"], asked["threshold"]) == ("Fake", 0.0)
+
+
 def test_an_answer_says_that_it_is_uncertain_only_when_asked(engine, clip):
     (plain,) = engine.detect_batch([Item(clip)])
     p_fake = plain["probabilities"]["fake"]

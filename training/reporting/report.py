@@ -186,13 +186,17 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
     if part["thresholds"]:
         yield Block("h3", f"Thresholds for a stated false-alarm rate, {modality}")
         yield Block("p", "Chosen on the real clips of val; a rate below one clip's share lets none of them through.")
-        rows = [["model", "false alarms wanted", "threshold", "split", "false alarms", "hits"]]
-        for name, chosen in part["thresholds"].items():
-            for one in chosen:
-                for split, at in one["splits"].items():
-                    figures = [_number(one["threshold"]), split, _number(at["false_alarms"]), _number(at["hits"])]
-                    rows.append([name, f"{one['false_alarm_rate']:.0%}", *figures])
-        yield Block("table", rows=rows)
+        yield _thresholds(part["thresholds"])
+
+
+def _thresholds(chosen_of: Mapping[str, Sequence[Mapping]]) -> Block:
+    rows: list[list[object]] = [["model", "false alarms wanted", "threshold", "split", "false alarms", "hits"]]
+    for name, chosen in chosen_of.items():
+        for one in chosen:
+            for split, at in one["splits"].items():
+                figures = [_number(one["threshold"]), split, _number(at["false_alarms"]), _number(at["hits"])]
+                rows.append([name, f"{one['false_alarm_rate']:.0%}", *figures])
+    return Block("table", rows=rows)
 
 
 def _anomaly(modality: str, found: Mapping) -> Iterator[Block]:
@@ -268,6 +272,9 @@ def _ensemble(part: Mapping) -> Iterator[Block]:
             weights = [_number(one["weights"][modality]) for modality in ("video", "audio")]
             rows.append([name, *weights, *(_number(one[key]) for key in ("log_loss", "auc", "balanced_accuracy"))])
         yield Block("table", rows=rows)
+    if part.get("thresholds"):
+        yield Block("p", "Thresholds for a stated false-alarm rate, chosen on val's pairs (`fusion_threshold`):")
+        yield _thresholds({"ensemble": part["thresholds"]})
 
 
 def _measures(rows: Sequence[tuple[str, str, Mapping]]) -> list[list[object]]:
