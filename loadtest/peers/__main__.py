@@ -1,6 +1,6 @@
 """Our server beside its peers: the same models, preprocessing, payloads and cores. `make peers` runs it.
 
-    python -m loadtest.peers                                  all models, all peers: about 7 minutes
+    python -m loadtest.peers                                  three models, all peers: about 7 minutes
     python -m loadtest.peers --quick                          two models, short turns: about 2 minutes
     python -m loadtest.peers --models audio --contenders ours litserve --in-flight 1 4 16
 
@@ -29,7 +29,7 @@ from loadtest.peers.report import Report, describe
 from loadtest.peers.workload import MODELS, PROJECT_DIR
 
 OUTPUT = PROJECT_DIR / "build" / "peers"
-QUICK_MODELS = ("tiny", "audio")
+USUAL_MODELS, QUICK_MODELS = ("tiny", "audio", "ensemble"), ("tiny", "audio")
 NAMES = {"ours": CONTENDERS[0], "litserve": CONTENDERS[1], "bentoml": CONTENDERS[2], "ray": CONTENDERS[3]}
 NAMES |= {"bare": CONTENDERS[4]}
 QUICK = Plan(seconds=1.0, warm_up_s=1.5, n_repeats=2)
@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--models", nargs="+", choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)}")
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)} (all but video)"
+    )
     parser.add_argument(
         "--contenders", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help=f"of {', '.join(NAMES)}"
     )
@@ -86,11 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except ValueError as error:
         parser.error(str(error))
-    models = options.models or (QUICK_MODELS if options.quick else MODELS)
+    models = options.models or (QUICK_MODELS if options.quick else USUAL_MODELS)
     console = Console(width=120)
     report = run(models, kinds, options.clip, plan, console)
     report.write(options.output)
-    console.print(report.machine)
+    console.print(str(report.machine), highlight=False)
     for table in report.tables():
         console.print(table)
     for problem in report.problems:

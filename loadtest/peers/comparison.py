@@ -33,7 +33,7 @@ class Plan:
     """
 
     n_in_flight: tuple[int, ...] = (1, 8)
-    seconds: float = 3.0
+    seconds: float = 2.5
     warm_up_s: float = 4.0
     n_repeats: int = 3
 
