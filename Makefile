@@ -48,7 +48,7 @@ $(SAMPLE): $(INSTALLED) samples/clip.py samples/speech.py
 
 artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16
 
-build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/quantization.safetensors weights/%/measured.json weights/%/anomaly.safetensors
+build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/measured.json weights/%/anomaly.safetensors
 	$(RUN) -m training.export weights/$* --output build/artifacts/$*
 
 archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar

@@ -89,6 +89,8 @@ def publish(
         figures = _write(net, record, spec, clips, checkpoint.with_suffix(RANGES_SUFFIX), staged, false_alarm_rate)
         for path in staged.iterdir():
             path.replace(output / path.name)
+        if not static_part(net):
+            (output / OBSERVER_FILE).unlink(missing_ok=True)  # of the model that was here before
     return figures
 
 

@@ -47,6 +47,10 @@ def checkpoint(audio_dataset, tmp_path) -> Path:
 
 def test_published_folder_is_complete_and_consistent(checkpoint, audio_dataset, tmp_path):
     output = tmp_path / "weights"
+    output.mkdir()
+    (output / "quantization.safetensors").write_bytes(
+        b"ranges of a network with 2-D convolutions, which was here before"
+    )
     figures = publish(checkpoint, audio_dataset, output, cache_dir=tmp_path / "cache", n_workers=1)
 
     net, meta = load_weights(output / "model.safetensors")
@@ -60,6 +64,7 @@ def test_published_folder_is_complete_and_consistent(checkpoint, audio_dataset, 
     assert set(figures) == {"val"}  # test stays closed unless it is asked for
     assert set(figures["val"]) == {"fp32", "int8"}
 
+    assert not (output / "quantization.safetensors").exists()
     measured = json.loads((output / "measured.json").read_text())
     assert measured["weights_sha256"] == sha256_of(output / "model.safetensors")
     card = (output / "MODEL_CARD.md").read_text()
