@@ -26,6 +26,7 @@ from operations.drain import NotDrained
 from operations.releases import ReleaseError, Releases
 from operations.server import TorchServe
 from operations.settings import PROJECT_DIR
+from tests.changed_sources import changed_sources
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -65,12 +66,7 @@ def store(model_store, artifacts_dir, tmp_path_factory) -> Path:
 
 def build(version: str, store: Path, artifacts_dir: Path, root: Path, change: tuple[str, str, str]) -> Path:
     """An archive of sources that were changed: in a file, one text for another."""
-    for part in ("model_defs", "handlers", "config"):
-        shutil.copytree(PROJECT_DIR / part, root / part, dirs_exist_ok=True)
-    path, old, new = change
-    text = (root / path).read_text()
-    assert text.count(old) == 1
-    (root / path).write_text(text.replace(old, new))
+    changed_sources(root, *change)
     declared = json.loads((PROJECT_DIR / "archives" / "manifest.json").read_text())["archives"][MODEL]
     return build_release(MODEL, declared, version, store, artifacts_dir, root)
 
