@@ -97,6 +97,14 @@ bench-cache: archive sample  ## time cache hits against a handler that only rece
 loadtest: archive sample  ## every load scenario and the benchmark table: build/loadtest/latest (QUICK=1 for a look, SCENARIO=name for one)
 	$(RUN) -m loadtest $(if $(QUICK),--quick) $(foreach name,$(SCENARIO),--scenario $(name))
 
+.PHONY: gate
+gate: archive sample  ## fail where the archives have become slower: than this machine's baseline, or AGAINST=REVISION (STORE=1, ROUNDS=n)
+	$(RUN) -m loadtest.gate $(if $(AGAINST),--against $(AGAINST)) $(if $(STORE),--store) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: tune
+tune: archive sample  ## find batch size, delay, workers and threads for this machine: build/tune (MODELS="video audio", QUICK=1, SLO_MS=400, WRITE=1)
+	$(RUN) -m loadtest.tune $(MODELS) $(if $(QUICK),--quick) $(if $(SLO_MS),--slo-ms $(SLO_MS)) $(if $(WRITE),--write)
+
 loadtest-readme: FOLDER ?= build/loadtest/latest
 loadtest-readme: $(INSTALLED)  ## write the benchmark table of the last `make loadtest` into the README (FOLDER=another)
 	$(RUN) -m loadtest.readme $(FOLDER)

@@ -162,13 +162,31 @@ class Management:
             raise RequestFailed(200, f"{model} {version} did not tell its manifest: {manifest}")
         return _served(record, default, manifest)
 
-    def register(self, archive: str, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
+    def register(
+        self,
+        archive: str,
+        timeout_s: float = STARTUP_TIMEOUT_S,
+        *,
+        batch_size: int | None = None,
+        max_batch_delay_ms: int | None = None,
+    ) -> None:
         """Registers an archive of the model store, and waits for the workers that its configuration wants.
+
+        Args:
+            batch_size, max_batch_delay_ms: what its configuration says, where None. The number of workers cannot be
+                changed so; `scale` does.
 
         Raises:
             RequestFailed: 404 not in the model store, 409 that version is registered, 500 a worker does not start.
         """
-        self._call("POST", "/models", {"url": archive, "synchronous": "true"}, timeout_s=timeout_s)
+        wanted = {
+            "url": archive,
+            "batch_size": batch_size,
+            "max_batch_delay": max_batch_delay_ms,
+            "synchronous": "true",
+        }
+        parameters = {name: value for name, value in wanted.items() if value is not None}
+        self._call("POST", "/models", parameters, timeout_s=timeout_s)
 
     def scale(self, model: str, version: str, n_workers: int, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
         """Gives a version so many workers, and waits for them. Those that go lose the batch that they are at.

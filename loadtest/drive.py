@@ -152,7 +152,7 @@ class Driver:
             usage=watch.between(start_s, end_s) if watch else (),
             rate_hz=_rate_hz(scenario),
             n_callers=None if scenario.is_open else scenario.callers,
-            settings=dict(self.settings),
+            settings=dict(self.settings) | ({"slo_ms": 1e3 * scenario.slo_p95_s} if scenario.slo_p95_s else {}),
             n_scheduled=n_due,
         )
         return replace(

@@ -69,30 +69,9 @@ class Load:
         usage = watch.between(started_s, started_s + duration_s)
         return self._run(label, duration_s, samples, usage=usage, n_callers=n_callers)
 
-    def saturated(self, label: str, *, duration_s: float, n_callers: int) -> Run:
-        """As many requests as there can be in a time; those that end after it are answered, and not counted."""
-        over = threading.Event()
-
-        def caller(since_s: float) -> list[Sample]:
-            samples = []
-            with self._client() as client:
-                while not over.is_set():
-                    samples.append(self._ask(client, since_s, time.perf_counter() - since_s))
-            return samples
-
-        with self._watched() as watch, ThreadPoolExecutor(n_callers) as callers:
-            started_s, since_s = time.time(), time.perf_counter()
-            found = [callers.submit(caller, since_s) for _ in range(n_callers)]
-            time.sleep(duration_s)
-            over.set()
-            samples = [sample for each in found for sample in each.result()]
-        usage = watch.between(started_s, started_s + duration_s)
-        counted = [sample for sample in samples if sample.done_s <= duration_s]
-        return self._run(label, duration_s, counted, usage=usage, n_callers=n_callers)
-
-    def opened(self, label: str, *, duration_s: float, rate_hz: float, seed: int) -> Run:
-        """Poisson arrivals; the same seed gives the same ones."""
-        due_s = list(itertools.takewhile(lambda at_s: at_s < duration_s, poisson(rate_hz, random.Random(seed))))
+    def opened(self, label: str, *, n_requests: int, rate_hz: float, seed: int) -> Run:
+        """So many Poisson arrivals; the same seed gives the same ones."""
+        due_s = list(itertools.islice(poisson(rate_hz, random.Random(seed)), n_requests))
         local = threading.local()
         clients: list[HttpClient] = []
 
@@ -109,10 +88,10 @@ class Load:
                 time.sleep(max(0.0, at_s - (time.perf_counter() - since_s)))
                 found.append(callers.submit(send, at_s, since_s))
             samples = [each.result() for each in found]
-            ended_s = max(duration_s, time.perf_counter() - since_s)
+            duration_s = time.perf_counter() - since_s
         for client in clients:
             client.close()
-        usage = watch.between(started_s, started_s + ended_s)
+        usage = watch.between(started_s, started_s + duration_s)
         return self._run(label, duration_s, samples, usage=usage, rate_hz=rate_hz)
 
     @contextmanager

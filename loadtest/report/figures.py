@@ -224,7 +224,7 @@ def _histograms(axes: Axes, series: Sequence[np.ndarray], is_log: bool) -> None:
 
 
 def _over_time(panel: Axes, run: Run) -> None:
-    failed = [sample for sample in run.samples if not sample.is_judged]
+    failed = [sample for sample in run.samples if not sample.is_well]
     for index, (name, samples) in enumerate(series_of(run).items()):
         chosen = _thinned(samples)
         (points,) = panel.plot(

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from loadtest.report import figures
 from loadtest.report.markdown import benchmark_table, figure_text, measured_text, spread_text, target_text
-from loadtest.results import JUDGED, PERCENTILES, LoadTest, Row, Run, write_samples, write_summaries
+from loadtest.results import PERCENTILES, LoadTest, Row, Run, write_samples, write_summaries
 
 RECORD = "loadtest.json"
 PAGE = "index.html"
@@ -63,28 +63,34 @@ def write_report(test: LoadTest, folder: Path) -> None:
     (folder / PAGE).write_text(page(test), encoding="utf-8")
 
 
-def page(test: LoadTest) -> str:
-    """The HTML."""
+def environment() -> Environment:
+    """The templates of this folder, with what every page needs: its style, and how a figure is written."""
     here = Path(__file__).parent
-    environment = Environment(
+    templates = Environment(
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
+    templates.globals["style"] = Markup((here / "style.css").read_text(encoding="utf-8"))
+    templates.filters["figure"] = figure_text
+    return templates
+
+
+def page(test: LoadTest) -> str:
+    """The HTML."""
+    templates = environment()
+    templates.filters |= {
         "target": target_text,
         "measured": measured_text,
         "spread": spread_text,
-        "figure": figure_text,
         "load": _load,
         "parts": _parts,
         "percentile": lambda latencies_ms, percent: float(np.percentile(latencies_ms, percent, method="higher")),
         "outcomes": _outcomes,
-        "judged_percent": lambda run: round(100 * run.outcomes[JUDGED] / max(1, len(run.samples)), 1),
+        "well_percent": lambda run: round(100 * (1 - run.n_failed / max(1, len(run.samples))), 1),
         "verdict_class": {"holds": "holds", "missed": "missed", "not measured": "unmeasured"}.__getitem__,
     }
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         test=test,
         percentiles=PERCENTILES,
-        style=Markup((here / "style.css").read_text(encoding="utf-8")),
         headline=headline(test),
         scenarios=_scenarios(test.runs),
     )

@@ -116,6 +116,12 @@ def test_archives_are_registered_with_the_workers_of_their_own_configuration(man
     assert server.asked == [("POST", "/models", {"url": "audio-2.0.mar", "synchronous": "true"})]
 
 
+def test_batches_may_differ_from_the_configuration(management, server):
+    management.register("audio-2.0.mar", batch_size=8, max_batch_delay_ms=20)
+    wanted = {"url": "audio-2.0.mar", "batch_size": "8", "max_batch_delay": "20", "synchronous": "true"}
+    assert server.asked == [("POST", "/models", wanted)]
+
+
 def test_a_manifest_is_asked_of_one_version(management, server):
     assert management.describe("audio", "2.0").manifest == {"digest": "abc"}
     assert server.asked[-1] == ("GET", "/models/audio/2.0", {"customized": "true"})

@@ -59,7 +59,7 @@ def drawn_test(**others) -> LoadTest:
             drawn_run("server", f"{rate_hz:g}/s", rate_hz=rate_hz, n_failed=2, settings={"slo_ms": 500})
             for rate_hz in (1.0, 2.0, 4.0)
         ),
-        drawn_run("cached", "zipf", cache=("hit", "miss"), n=2_000),
+        drawn_run("cached", "zipf", cache=("hit", "miss"), n=2_000, notes=("a caller took 90 % of a core",)),
         drawn_run("offline", "nobody came", n=0, problems=("it sent <nothing>",)),
     )
     return LoadTest(MACHINE, False, "ten seconds of 720p", runs, ROWS, {"hit ratio": 0.5}, **others)

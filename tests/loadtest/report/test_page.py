@@ -88,6 +88,7 @@ def test_every_run_row_and_digest_is_told(drawn, read):
         assert row.name in text
         assert row.verdict in text
     assert "nobody came does not count: it sent <nothing>" in text
+    assert "zipf : a caller took 90 % of a core" in text
     assert "2 503 queue full" in text
     for told in (
         MACHINE.hardware,
