@@ -150,7 +150,7 @@ train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of
 		$(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA)) --backbone-weights $(BACKBONE)
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
-	$(RUN) -m training.train_audio --config audio --dataset $(AUDIO_DATA)
+	$(RUN) -m training.fit_audio --config audio --dataset $(AUDIO_DATA)
 
 publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/
 	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video

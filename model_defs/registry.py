@@ -11,6 +11,7 @@ from torch import nn
 from model_defs.audio_net import AudioNet, SpectrogramNet
 from model_defs.backbones import create_backbone
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec
+from model_defs.statistics_net import StatisticsNet
 from model_defs.video_net import FrameScoreNet, VideoNet
 
 
@@ -20,7 +21,7 @@ class Network:
 
     Attributes:
         name: the key in `NETWORKS`.
-        create: VideoNet or FrameScoreNet (which take a backbone first), AudioNet or SpectrogramNet.
+        create: VideoNet or FrameScoreNet (which take a backbone first), AudioNet, SpectrogramNet or StatisticsNet.
         spec: the input it expects unless the training run chose another.
         backbone: torchvision's name of the image backbone; None for audio.
         sizes: keyword arguments of `create`.
@@ -73,6 +74,7 @@ NETWORKS: dict[str, Network] = {
         Network("audio_cnn_gru", AudioNet, AudioSpec(), sizes=_CNN_GRU),
         Network("audio_bands", SpectrogramNet, _BANDS),
         Network("audio_bands_light", SpectrogramNet, replace(_BANDS, hop_length=320), sizes=_LIGHT_BANDS),
+        Network("audio_statistics", StatisticsNet, _BANDS),
         Network("audio_light", AudioNet, AudioSpec(), sizes=_LIGHT_AUDIO),
     )
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,6 +42,7 @@ class AudioTraining:
         n_copies: of each clip, augmented once, that the run draws from: codecs cost more than the network.
             0: every draw is augmented anew. Masks and mixup are new each time.
         train_share: of a window's frames that are shown in training, from a random place on.
+        undamaged_share: share of the draws (or of the copies) that no degradation touches.
         epoch_size: draws in an epoch, for each train clip.
         vocoded_share: share of the fakes that is made of real clips, 0 to 1; see `training.vocoders`.
         vocoders: that make them.
@@ -53,6 +55,7 @@ class AudioTraining:
     mixup_share: float = 0.5
     n_copies: int = 0
     train_share: float = 1.0
+    undamaged_share: float = 0.0
     epoch_size: float = 1.0
     vocoded_share: float = 0.0
     vocoders: tuple[str, ...] = tuple(VOCODERS)
@@ -146,10 +149,10 @@ class AudioExamples(Dataset):
         clips: Sequence[PreparedClip],
         spec: AudioSpec,
         training: AudioTraining,
-        vocoded: Mapping[int, Sequence[PreparedClip]],
+        vocoded: Mapping[int, Sequence[PreparedClip]] | None = None,
     ) -> None:
         self.clips = clips
-        self.vocoded = vocoded  # the copies of a real clip, by its index
+        self.vocoded = vocoded or {}  # the copies of a real clip, by its index
         self.spec = spec
         self.training = training
         self.frontend = create_frontend(spec)
@@ -166,7 +169,7 @@ class AudioExamples(Dataset):
             item, name = self.vocoded[draw.index][which], f"{draw.index}.{which}"
         features = self._copy(item, name, draw.seed % self.training.n_copies) if self._copies else None
         if features is None:
-            features = self._augmented(item, rng)
+            features = self.augmented(item, rng)
         return self.shown(features, rng), item.clip.label
 
     def shown(self, features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -180,18 +183,20 @@ class AudioExamples(Dataset):
         path = Path(self._copies.name) / f"{name}-{number}.npy"
         if not path.is_file():
             seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest()[:8])
-            features = self._augmented(item, np.random.default_rng([self.training.seed, seed]))
+            features = self.augmented(item, np.random.default_rng([self.training.seed, seed]))
             write_atomically(path, lambda file: np.save(file, features.numpy().astype(np.float16)))
         return torch.from_numpy(np.load(path).astype(np.float32))
 
-    def _augmented(self, item: PreparedClip, rng: np.random.Generator) -> torch.Tensor:
+    def augmented(self, item: PreparedClip, rng: np.random.Generator) -> torch.Tensor:
         """Features (n_steps, n_features) of one window of the clip, degraded."""
         segments = item.audio_segments()
         segment = segments[rng.integers(len(segments))]
-        augmented = augment_waveform(segment.samples, self.spec.rate_hz, rng)
-        try:
-            windows = self._features(AudioSegment(segment.start_s, augmented))
-        except DetectionError:  # too little sound was left of it
+        windows = None
+        if rng.random() >= self.training.undamaged_share:
+            augmented = augment_waveform(segment.samples, self.spec.rate_hz, rng)
+            with suppress(DetectionError):  # too little sound may be left of it
+                windows = self._features(AudioSegment(segment.start_s, augmented))
+        if windows is None:
             windows = self._features(segment)
         return windows[rng.integers(len(windows))]
 

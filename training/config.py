@@ -94,6 +94,17 @@ class AudioModel:
 
 
 @dataclass(frozen=True)
+class StatisticsModel:
+    """What is fitted.
+
+    Attributes:
+        network: what to fit.
+    """
+
+    network: str = "audio_statistics"
+
+
+@dataclass(frozen=True)
 class FramesModel:
     """What is trained on frames.
 
@@ -169,6 +180,17 @@ def audio_parser(script: str, defaults: Mapping[str, Any], **texts: str) -> Opti
     return _parser(script, "audio", sections, defaults, texts)
 
 
+def audio_fit_parser(script: str, fit: type, **texts: str) -> OptionsParser:
+    """The options of the script that fits a network to sound in closed form, as the dataclass `fit` says."""
+    sections = (
+        *_DATA_AND_RUN,
+        Section("model", StatisticsModel),
+        Section("fit", fit),
+        Section("input of the network, in training and serving (default: its own)", AudioSpec, unset=None),
+    )
+    return _parser(script, "audio", sections, {}, texts, networks=[StatisticsModel.network])
+
+
 def input_spec(settings: Settings) -> InputSpec:
     """The network's input with what the settings change of it.
 
@@ -189,9 +211,14 @@ def saved_data(checkpoint: Path) -> DataConfig:
 
 
 def _parser(
-    script: str, modality: str, sections: Sequence[Section], defaults: Mapping[str, Any], texts: Mapping[str, str]
+    script: str,
+    modality: str,
+    sections: Sequence[Section],
+    defaults: Mapping[str, Any],
+    texts: Mapping[str, str],
+    networks: Sequence[str] = (),
 ) -> OptionsParser:
-    networks = [name for name, network in NETWORKS.items() if network.modality == modality]
+    networks = networks or [name for name, network in NETWORKS.items() if network.modality == modality]
     choices = {"network": networks, "format": ("auto", *FORMATS), "vocoders": tuple(VOCODERS)}
     defaults = {"network": networks[0], "save_path": Path(f"runs/{script}/model.pt"), **defaults}
     return OptionsParser(script, sections, defaults, choices, required=("dataset",), **texts)

@@ -22,9 +22,9 @@ EPILOG = """examples:
     %(prog)s --dataset clips/ --save-path runs/audio/model.pt --epochs 30 --batch-size 16 --lr 0.001 --device cuda
   a preset, and what it sets otherwise; whatever a preset can say the command line can, and the other way round:
     %(prog)s --config audio_light --dataset clips/ --epochs 10
-    %(prog)s --config audio --show-config
+    %(prog)s --config audio_bands --show-config
   on two GPUs of one machine:
-    torchrun --nproc-per-node 2 -m training.train_audio --config audio --dataset clips/
+    torchrun --nproc-per-node 2 -m training.train_audio --config audio_bands --dataset clips/
   after an interruption, the same command with --resume.
 
 What a run leaves beside --save-path, which is the best epoch by validation AUC: .last.pt (to resume), .config.yaml
