@@ -107,7 +107,7 @@ class StatisticsNet(nn.Module):
         self.ceiling, self.share_floor = MOMENT_CEILING, SHARE_FLOOR
         self.standardize = nn.BatchNorm1d(self.statistics.n_statistics, eps=1e-6, affine=False)
         self.projection = nn.Linear(self.statistics.n_statistics, n_axes)
-        self.classifier = nn.Sequential(GaussianKernel(n_axes, n_centres), nn.Linear(n_centres, 2))
+        self.classifier = KernelMachine(n_axes, n_centres)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Score windows.
@@ -129,14 +129,29 @@ class StatisticsNet(nn.Module):
         return self.standardize(self.statistics(features)).clamp(-self.ceiling, self.ceiling)
 
 
-class GaussianKernel(nn.Module):
-    """Nearness to each of some centres, exp(-squared distance): (B, n_axes) -> (B, n_centres)."""
+class KernelMachine(nn.Module):
+    """Logits from nearness to centres: (B, n_axes) -> (B, 2).
+
+    Its parameters are no linear layer's, so that dynamic quantization leaves them alone: the small differences between
+    many near centres are the verdict, and int8 would round them away.
+
+    Attributes:
+        centres: (n_centres, n_axes).
+        pulls: of each centre towards the classes, (n_centres, 2).
+        bias: of the logits, (2,).
+    """
 
     def __init__(self, n_axes: int, n_centres: int) -> None:
         super().__init__()
         self.centres = nn.Parameter(torch.randn(n_centres, n_axes) / math.sqrt(2 * n_axes))
+        self.pulls = nn.Parameter(torch.randn(n_centres, 2) / math.sqrt(n_centres))
+        self.bias = nn.Parameter(torch.zeros(2))
 
     def forward(self, points: Tensor) -> Tensor:
+        """The sum of the pulls, each times exp(-squared distance): (B, n_axes) -> (B, 2)."""
+        return self.nearness(points) @ self.pulls + self.bias
+
+    def nearness(self, points: Tensor) -> Tensor:
         """(B, n_axes) -> (B, n_centres), 0 to 1."""
         lengths = points.square().sum(1, keepdim=True) + self.centres.square().sum(1)
         return (2 * points @ self.centres.t() - lengths).clamp(max=0.0).exp()

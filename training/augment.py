@@ -91,13 +91,39 @@ def _resample_rate(samples: np.ndarray, rate_hz: int, rng: Generator) -> np.ndar
 
 
 def _distort(samples: np.ndarray, _rate_hz: int, rng: Generator) -> np.ndarray:
-    """Soft clipping, some odd and even harmonics: a cheap microphone, an eager limiter.
-
-    The non-linear part of H. Tak et al., "RawBoost" (ICASSP 2022).
-    """
+    """Soft clipping, some odd and even harmonics: a cheap microphone, an eager limiter."""
     peak = np.abs(samples).max() + 1e-9
     driven = samples / peak * rng.uniform(1.0, 4.0) + rng.uniform(-0.1, 0.1)
     return (np.tanh(driven) - np.tanh(driven.mean())) * peak
+
+
+def _convolve(samples: np.ndarray, rate_hz: int, rng: Generator) -> np.ndarray:
+    """Notches, and others upon the second to fifth power of the signal, 5 to 20 dB below it.
+
+    This, `_impulses` and `_pollute` are the three kinds of noise of H. Tak et al., "RawBoost" (ICASSP 2022).
+    """
+    peak = np.abs(samples).max() + 1e-9
+    convolved = np.zeros(len(samples))
+    for power in range(1, 6):
+        gain = 1.0 if power == 1 else 10 ** (-rng.uniform(5, 20) / 20)
+        convolved += gain * peak * signal.fftconvolve((samples / peak) ** power, _notches(rate_hz, rng), mode="same")
+    return convolved - convolved.mean()
+
+
+def _notches(rate_hz: int, rng: Generator) -> np.ndarray:
+    """A linear-phase filter with one to five notches 100 to 1,000 Hz wide."""
+    frequencies_hz = np.linspace(0, rate_hz / 2, 129)
+    gains = np.ones(len(frequencies_hz))
+    for _ in range(int(rng.integers(1, 6))):
+        centre_hz, width_hz = rng.uniform(20, rate_hz / 2), rng.uniform(100, 1_000)
+        gains[np.abs(frequencies_hz - centre_hz) < width_hz / 2] = 0.0
+    return signal.firwin2(255, frequencies_hz, gains, fs=rate_hz)
+
+
+def _impulses(samples: np.ndarray, _rate_hz: int, rng: Generator) -> np.ndarray:
+    """Up to a tenth of the samples changed by up to twice what they are: clicks, lost bits."""
+    hit = rng.random(len(samples)) < rng.uniform(0.0, 0.1)
+    return samples + hit * samples * rng.uniform(0.0, 2.0) * rng.uniform(-1.0, 1.0, len(samples))
 
 
 # In this order: a room and its noise, the microphone, then what files go through. Chances are of each by itself.
@@ -105,6 +131,8 @@ _SOUND_CHANGES = (
     (0.25, _reverberate),
     (0.5, _pollute),
     (0.15, _distort),
+    (0.1, _convolve),
+    (0.1, _impulses),
     (0.6, _equalize),
     (0.25, _band_limit),
     (0.5, _resample_rate),

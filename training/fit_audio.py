@@ -73,11 +73,20 @@ class KernelFit:
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs of the machine: statistics (n, n_statistics), labels (n,) and weights (n,)."""
+    """Inputs of the machine: statistics (n, n_statistics); labels, weights and index of the clip each is of, (n,)."""
 
     statistics: torch.Tensor
     labels: np.ndarray
     weights: np.ndarray
+    clips: np.ndarray
+
+    def of(self, clips: Sequence[int]) -> Examples:
+        """Those of some clips, in which both classes weigh alike again."""
+        kept = np.isin(self.clips, clips)
+        labels, weights = self.labels[kept], self.weights[kept].copy()
+        for label in (0, 1):
+            weights[labels == label] /= weights[labels == label].sum() or 1.0
+        return Examples(self.statistics[torch.from_numpy(kept)], labels, weights, self.clips[kept])
 
 
 def options() -> OptionsParser:
@@ -125,19 +134,21 @@ def collect(
         by_clip = vocoded_copies(real, how.vocoders, spec.rate_hz, n_workers=n_workers)
         copies = [copy for by_name in by_clip for copy in by_name.values()]
     share = {0: 1 / len(real), 1: (1 - (how.vocoded_share if copies else 0)) / (len(train) - len(real))}
-    items = [(item, share[item.clip.label]) for item in train]
-    items += [(copy, how.vocoded_share / len(copies)) for copy in copies]
+    items = [(item, share[item.clip.label], index) for index, item in enumerate(train)]
+    origins = [index for index, item in enumerate(train) if item.clip.label == 0 for _ in how.vocoders]
+    items += [(copy, how.vocoded_share / len(copies), index) for copy, index in zip(copies, origins, strict=False)]
     makers = [AudioExamples(train, spec, AudioTraining(undamaged_share=whole)) for whole in (1.0, 0.0)]
-    statistics, labels, weights = [], [], []
+    statistics, labels, weights, of_clip = [], [], [], []
     with torch.inference_mode():
-        for index, (item, weight) in enumerate(tqdm(items, "statistics", unit="clip")):
+        for index, (item, weight, origin) in enumerate(tqdm(items, "statistics", unit="clip")):
             for number in range(1 + how.n_damaged):
                 rng = np.random.default_rng([how.seed, index, number])
                 features = makers[min(number, 1)].augmented(item, rng)
                 statistics.append(net.statistics(features[None])[0])
                 labels.append(item.clip.label)
                 weights.append(weight / (1 + how.n_damaged))
-    return Examples(torch.stack(statistics), np.array(labels), np.array(weights))
+                of_clip.append(origin)
+    return Examples(torch.stack(statistics), np.array(labels), np.array(weights), np.array(of_clip))
 
 
 def fit_network(net: StatisticsNet, examples: Examples, how: KernelFit) -> None:
@@ -145,7 +156,7 @@ def fit_network(net: StatisticsNet, examples: Examples, how: KernelFit) -> None:
 
     Of more examples than it has centres a part is drawn, by weight.
     """
-    kernel, output = net.classifier[0], net.classifier[1]
+    kernel = net.classifier
     n_centres, n_axes = kernel.centres.shape
     rng = np.random.default_rng(how.seed)
     rows = np.arange(len(examples.labels))
@@ -162,17 +173,16 @@ def fit_network(net: StatisticsNet, examples: Examples, how: KernelFit) -> None:
     bias = -matrix @ axes.mean_.astype(np.float32)
     projected = points @ matrix.T + bias
     machine = SVC(C=how.penalty, gamma=1.0).fit(projected, labels, sample_weight=weights / weights.mean())
-    sign = 1.0 if machine.classes_[1] == 1 else -1.0
     with torch.no_grad():
         net.projection.weight.copy_(torch.from_numpy(matrix))
         net.projection.bias.copy_(torch.from_numpy(bias))
         n_used = len(machine.support_)
         kernel.centres.zero_()
         kernel.centres[:n_used] = torch.from_numpy(machine.support_vectors_).float()
-        pull = torch.from_numpy(sign * machine.dual_coef_[0]).float()
-        output.weight.zero_()
-        output.weight[0, :n_used], output.weight[1, :n_used] = -pull, pull
-        output.bias.copy_(torch.tensor([-1.0, 1.0]) * float(sign * machine.intercept_[0]))
+        pull = torch.from_numpy(machine.dual_coef_[0]).float()
+        kernel.pulls.zero_()
+        kernel.pulls[:n_used] = torch.stack([-pull, pull], dim=1)
+        kernel.bias.copy_(torch.tensor([-1.0, 1.0]) * float(machine.intercept_[0]))
     tqdm.write(
         f"{len(rows)} examples, {n_used} support vectors, {axes.explained_variance_ratio_.sum():.0%} of the variance"
     )

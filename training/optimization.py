@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from model_defs.audio_net import AudioNet, SpectrogramNet
+from model_defs.statistics_net import StatisticsNet
 from model_defs.video_net import FrameSequenceNet
 from training.compress.pruning import prune as prune_weights
 from training.measure import interleaved_ms
@@ -57,6 +58,8 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     model = model.eval()
     if not any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in model.modules()):
         return model
+    if isinstance(model, StatisticsNet):
+        return model  # its batch norm follows no convolution
     if isinstance(model, FrameSequenceNet):
         model.backbone = fuse(model.backbone)
     elif isinstance(model, (AudioNet, SpectrogramNet)):

@@ -8,7 +8,7 @@ from scipy.fft import dct
 from scipy.stats import kurtosis
 
 from model_defs.registry import NETWORKS, build_network
-from model_defs.statistics_net import FeatureStatistics, GaussianKernel, StatisticsNet
+from model_defs.statistics_net import FeatureStatistics, KernelMachine, StatisticsNet
 
 
 @pytest.fixture
@@ -60,10 +60,10 @@ def test_attention_is_where_the_sound_departs_from_its_mean():
 
 
 def test_nearness_falls_with_the_squared_distance():
-    kernel = GaussianKernel(4, 3)
+    kernel = KernelMachine(4, 3)
     points = torch.randn(5, 4)
     expected = torch.exp(-torch.cdist(points, kernel.centres).square())
-    torch.testing.assert_close(kernel(points), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(kernel.nearness(points), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_gradient_reaches_the_input():

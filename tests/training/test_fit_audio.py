@@ -27,7 +27,7 @@ def examples(n: int, n_statistics: int, weights: np.ndarray | None = None) -> Ex
     labels = np.arange(n) % 2
     found = rng.standard_normal((n, n_statistics)) + 0.7 * labels[:, None]
     weights = np.ones(n) if weights is None else weights
-    return Examples(torch.from_numpy(found).float(), labels, weights)
+    return Examples(torch.from_numpy(found).float(), labels, weights, np.arange(n))
 
 
 def margins(net: StatisticsNet, statistics: torch.Tensor) -> np.ndarray:
@@ -67,6 +67,9 @@ def test_examples_hold_every_clip_its_damaged_copies_and_the_vocoded(audio_datas
     assert found.weights[-2 * n_real :].sum() == pytest.approx(0.25)
     again = collect(net, train, SPEC, how)
     assert torch.equal(found.statistics, again.statistics)
+    one = found.of([0])
+    assert len(one.labels) == (4 if train[0].clip.label == 0 else 2)
+    assert one.weights[one.labels == train[0].clip.label].sum() == pytest.approx(1)
 
 
 def test_script_learns_its_clips_and_leaves_what_training_leaves(audio_dataset, tmp_path, capsys):
