@@ -124,6 +124,12 @@ class StatisticsNet(nn.Module):
         attention = share.mean(2) + self.share_floor
         return logits, attention / attention.sum(1, keepdim=True)
 
+    def train(self, mode: bool = True) -> StatisticsNet:
+        """As any module, but for the standardization, which stays what it was fitted to."""
+        super().train(mode)
+        self.standardize.eval()
+        return self
+
     def standardized(self, features: Tensor) -> Tensor:
         """Statistics (B, n_statistics) at mean 0 and deviation 1 over the training clips, within `MOMENT_CEILING`."""
         return self.standardize(self.statistics(features)).clamp(-self.ceiling, self.ceiling)

@@ -74,3 +74,10 @@ def test_a_gradient_reaches_the_input():
     (logits[0, 1] - logits[0, 0]).backward()
     assert torch.isfinite(features.grad).all()
     assert features.grad.abs().sum() > 0
+
+
+def test_training_further_leaves_the_standardization_alone():
+    net = StatisticsNet(n_features=20, n_cepstra=12, n_axes=8, n_centres=16).train()
+    before = net.standardize.running_mean.clone()
+    net(torch.randn(4, 60, 20))
+    torch.testing.assert_close(net.standardize.running_mean, before)
