@@ -41,7 +41,7 @@ from training.quantization import load_observer_state, quantize_int8, static_par
 
 WEIGHTS_FILE, OBSERVER_FILE = "model.safetensors", "quantization.safetensors"
 CHECK_SEED = 20_250_101
-N_DROPPED_BITS = 13  # of the 23 of a float's mantissa: 10 are left, as fp16 has, with the range of fp32
+N_DROPPED_BITS = 15  # of the 23 of a float's mantissa: what is left is exact to 0.2 %, 7-bit weights to some percent
 _MANGLED = re.compile(r"[./]___torch_mangle_\d+")
 
 
@@ -145,15 +145,15 @@ def build_variant(
 
 
 def round_floats(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    """The frozen module, its float weights (those that int8 leaves alone) rounded in place to the precision of fp16.
+    """The frozen module, its float weights (those that int8 leaves alone) rounded in place.
 
-    They take half their room in a file that is deflated, and a product with an activation of 8 bits gains nothing
-    from more.
+    They take half their room in a file that is deflated, and products with activations of 8 bits gain nothing from
+    more bits.
     """
     for node in module.graph.findAllNodes("prim::Constant"):
         if node.hasAttribute("value") and node.kindOf("value") == "t":
             weight = node.t("value")
-            if weight.dtype == torch.float32 and not weight.is_quantized and weight.is_contiguous():
+            if weight.dtype == torch.float32:
                 bits = weight.view(torch.int32)
                 bits.add_(1 << (N_DROPPED_BITS - 1)).bitwise_and_(-1 << N_DROPPED_BITS)
     return module

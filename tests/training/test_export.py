@@ -116,21 +116,21 @@ def test_a_deflated_file_gives_what_a_stored_one_gives(audio_weights: Path) -> N
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
 
 
-def test_rounding_leaves_ten_bits_of_the_mantissa_and_the_range() -> None:
+def test_rounding_leaves_eight_bits_of_the_mantissa_and_the_range() -> None:
     class Weight(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("weight", torch.cat([torch.randn(500), torch.randn(500) * 1e-20, torch.zeros(1)]))
+            self.register_buffer("weight", torch.stack([torch.randn(500), torch.randn(500) * 1e-20, torch.zeros(500)]))
 
         def forward(self, scale: torch.Tensor) -> torch.Tensor:
-            return self.weight * scale
+            return self.weight.t() * scale  # frozen, it is a constant that does not lie in order
 
     torch.manual_seed(2)
     net, one = Weight().eval(), torch.ones(1)
     exact = net(one).clone()
     rounded = export.round_floats(torch.jit.freeze(torch.jit.script(net)))(one)
-    assert not (rounded.view(torch.int32) & (2**13 - 1)).any()
-    torch.testing.assert_close(rounded, exact, rtol=2**-11, atol=0)
+    assert not (rounded.view(torch.int32) & (2**15 - 1)).any()
+    torch.testing.assert_close(rounded, exact, rtol=2**-9, atol=0)
     assert not torch.equal(rounded, exact)
 
 
