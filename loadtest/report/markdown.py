@@ -28,7 +28,8 @@ def benchmark_table(test: LoadTest) -> str:
 
 def target_text(row: Row) -> str:
     """Such as `≤ 250 ms`."""
-    return f"{BOUNDS[row.bound]} {_quantity(row.target, row.unit)}"
+    share = row.unit == "share"
+    return f"{BOUNDS[row.bound]} {100 * row.target if share else row.target:,g} {'%' if share else row.unit}".strip()
 
 
 def measured_text(row: Row) -> str:
@@ -40,7 +41,7 @@ def spread_text(row: Row) -> str:
     """Such as `188 to 201`."""
     if row.spread is None:
         return ""
-    low, high = (_quantity(value, row.unit, with_unit=row.unit == "share") for value in row.spread)
+    low, high = (figure_text(100 * value if row.unit == "share" else value) for value in row.spread)
     return f"{low} to {high}"
 
 
@@ -53,10 +54,8 @@ def figure_text(value: float | None) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
-def _quantity(value: float, unit: str, *, with_unit: bool = True) -> str:
-    if unit == "share":
-        return f"{100 * value:.4g} %" if with_unit else f"{100 * value:.4g}"
-    return f"{figure_text(value)} {unit}".strip() if with_unit else figure_text(value)
+def _quantity(value: float, unit: str) -> str:
+    return f"{figure_text(100 * value)} %" if unit == "share" else f"{figure_text(value)} {unit}".strip()
 
 
 def _wrapped(text: str, indent: str = "") -> str:

@@ -107,9 +107,8 @@ def headline(test: LoadTest) -> str:
             sentences[-1] += f"; {len(verdicts) - n_measured} could not be measured here"
     n_void = sum(not run.is_valid for run in test.runs)
     n_requests = sum(len(run.samples) for run in test.runs)
-    sentences.append(
-        f"{n_requests:,} requests in {len(test.runs)} runs" + (f", {n_void} do not count" if n_void else "")
-    )
+    void = f", of which {n_void} {'does' if n_void == 1 else 'do'} not count" if n_void else ""
+    sentences.append(f"{n_requests:,} requests in {len(test.runs)} run{'s' * (len(test.runs) != 1)}{void}")
     return ". ".join(sentences) + "."
 
 

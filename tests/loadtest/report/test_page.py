@@ -132,8 +132,8 @@ def test_headline_counts():
     assert headline(test).startswith(
         "1 of 2 measured targets hold; 1 could not be measured here. 2,240 requests in 6 runs"
     )
-    assert "1 do not count" in headline(test)
-    assert headline(replace(test, rows=(), runs=(drawn_run(),))) == "60 requests in 1 runs."
+    assert "of which 1 does not count" in headline(test)
+    assert headline(replace(test, rows=(), runs=(drawn_run(),))) == "60 requests in 1 run."
 
 
 def test_the_folder_can_be_written_anew_from_itself(drawn, tmp_path, capsys):
