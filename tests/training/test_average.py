@@ -1,0 +1,45 @@
+"""Weights of several checkpoints averaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_defs.registry import NETWORKS, build_network
+from model_defs.spec import LABELS, spec_to_dict
+from model_defs.weights import load_weights
+from training.average import average, main
+from training.checkpoint import RunError
+
+
+def write_checkpoint(path: Path, network: str, factor: float, labels: tuple[str, ...] = LABELS) -> Path:
+    torch.manual_seed(0)
+    state = {
+        name: t * factor if t.is_floating_point() else t for name, t in build_network(network).state_dict().items()
+    }
+    spec = spec_to_dict(NETWORKS[network].spec)
+    torch.save({"network": network, "spec": spec, "labels": list(labels), "state": state}, path)
+    return path
+
+
+def test_each_checkpoint_counts_alike(tmp_path):
+    paths = [write_checkpoint(tmp_path / f"{factor}.pt", "audio_light", factor) for factor in (1.0, 2.0, 6.0)]
+    main([*map(str, paths), "--save-path", str(tmp_path / "runs" / "mean.pt")])
+    net, record = load_weights(tmp_path / "runs" / "mean.pt")
+    assert record["network"] == "audio_light"
+    for name, tensor in load_weights(paths[0])[0].state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(net.state_dict()[name], 3.0 * tensor)
+
+
+def test_what_is_not_of_one_network_is_refused(tmp_path, capsys):
+    one = write_checkpoint(tmp_path / "one.pt", "audio_light", 1.0)
+    with pytest.raises(RunError, match="at least two"):
+        average([one])
+    with pytest.raises(RunError, match=r"other.pt has another labels than .*one.pt"):
+        average([one, write_checkpoint(tmp_path / "other.pt", "audio_light", 1.0, labels=("fake", "real"))])
+    with pytest.raises(SystemExit):
+        main([str(one), str(tmp_path / "absent.pt"), "--save-path", str(tmp_path / "mean.pt")])
+    assert "absent.pt" in capsys.readouterr().err
