@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from model_defs.spec import spec_from_dict, spec_to_dict
 from model_defs.weights import load_weights
 from training import checkpoint
 from training.checkpoint import RunError
@@ -34,6 +35,8 @@ def average(paths: Sequence[Path]) -> dict:
         raise RunError("an average needs at least two checkpoints")
     loaded = [load_weights(path) for path in paths]
     kept = ("network", "spec", "labels")
+    for _, record in loaded:  # one form for what JSON wrote and what torch did: it has tuples
+        record["spec"], record["labels"] = spec_to_dict(spec_from_dict(record["spec"])), list(record["labels"])
     first = {name: loaded[0][1][name] for name in kept}
     for path, (_, record) in zip(paths, loaded, strict=True):
         for name in kept:

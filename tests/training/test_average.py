@@ -9,7 +9,7 @@ import torch
 
 from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import LABELS, spec_to_dict
-from model_defs.weights import load_weights
+from model_defs.weights import load_weights, save_weights
 from training.average import average, main
 from training.checkpoint import RunError
 
@@ -32,6 +32,14 @@ def test_each_checkpoint_counts_alike(tmp_path):
     for name, tensor in load_weights(paths[0])[0].state_dict().items():
         if tensor.is_floating_point():
             torch.testing.assert_close(net.state_dict()[name], 3.0 * tensor)
+
+
+def test_published_weights_may_be_among_them(tmp_path):
+    path = write_checkpoint(tmp_path / "one.pt", "video_light", 1.0)
+    net, record = load_weights(path)
+    save_weights(tmp_path / "one.safetensors", net, {name: record[name] for name in ("network", "spec", "labels")})
+    averaged = average([path, tmp_path / "one.safetensors"])
+    assert averaged["spec"] == record["spec"]
 
 
 def test_what_is_not_of_one_network_is_refused(tmp_path, capsys):
