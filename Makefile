@@ -145,13 +145,12 @@ prepare: $(INSTALLED)  ## decode VIDEO_DATA, IMAGE_DATA and AUDIO_DATA once, ahe
 	$(RUN) -m training.prepare $(AUDIO_DATA) --config audio
 	$(RUN) -m training.self_vocode $(AUDIO_DATA) --config audio
 
-TRAIN_FRAMES = $(RUN) -m training.pretrain_frames --dataset $(VIDEO_DATA) $(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA))
+TRAIN_FRAMES = $(RUN) -m training.pretrain_frames --config video --dataset $(VIDEO_DATA) \
+	$(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA))
 
 train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
-	$(TRAIN_FRAMES) --config video_start --backbone-weights $(BACKBONE) --no-export
-	$(TRAIN_FRAMES) --config video_start --init runs/video_start/model.last.pt --epochs 10 --lr 0.00025 \
-		--save-path runs/video_start/further.pt --no-export
-	$(TRAIN_FRAMES) --config video --init runs/video_start/further.pt
+	$(TRAIN_FRAMES) --backbone-weights $(BACKBONE) --save-path runs/video/start.pt --no-export
+	$(TRAIN_FRAMES) --init runs/video/start.last.pt --epochs 10 --lr 0.00025
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
 	$(RUN) -m training.fit_audio --config audio --dataset $(AUDIO_DATA)
