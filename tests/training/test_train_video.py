@@ -116,7 +116,8 @@ def test_script_learns_eight_clips_and_exports_what_it_learned(striped_dataset, 
     assert ((scores.p_fake >= 0.5) == scores.labels).all()
     exported = path.with_suffix(".exported")
     assert {file.name for file in exported.iterdir()} == {
-        *("model.safetensors", "quantization.safetensors", "measured.json", "MODEL_CARD.md", "evaluation.json"),
+        *("model.safetensors", "quantization.safetensors", "anomaly.safetensors", "measured.json"),
+        *("MODEL_CARD.md", "evaluation.json"),
         "artifact",
     }
     assert load_artifact(exported / "artifact", "cpu", "int8").spec == spec
