@@ -133,11 +133,14 @@ class Peer(Server):
     """One that runs in the peers' environment."""
 
     ready_path: ClassVar[str]
-    settings: ClassVar[dict[str, str]] = {}  # for its environment
+
+    def settings(self) -> dict[str, str]:
+        """What it takes from its environment."""
+        return {}
 
     def start(self) -> None:
         (self.port,) = free_ports(1)
-        environment = os.environ | QUIET | self.settings
+        environment = os.environ | QUIET | self.settings()
         environment |= {
             "PYTHONPATH": str(PROJECT_DIR),
             "PEER_MODEL": self.model,
@@ -184,8 +187,9 @@ class Peer(Server):
             connection.close()
 
     def stop(self) -> None:
-        super().stop()
-        self.process.wait(timeout=10)
+        if self.process.poll() is None:
+            super().stop()
+            self.process.wait(timeout=10)
 
 
 class LitServe(Peer):
@@ -208,8 +212,21 @@ class BentoML(Peer):
 
 class RayServe(Peer):
     name, package, ready_path = "Ray Serve", "ray", "/-/healthz"
-    options = "RAY_SERVE_THROUGHPUT_OPTIMIZED"
-    settings = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_AUTH_MODE": "disabled"}
+    options = "RAY_SERVE_THROUGHPUT_OPTIMIZED, RAY_SERVE_ENABLE_HA_PROXY (its HAProxy listens on all interfaces)"
+
+    def settings(self) -> dict[str, str]:
+        metrics_port, stats_port = free_ports(2)
+        return {
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+            "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(self.directory / "haproxy.cfg"),
+            "RAY_SERVE_HAPROXY_SOCKET_PATH": str(self.directory / "admin.sock"),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(self.directory),
+            "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(self.directory / "server-state"),
+            "RAY_AUTH_MODE": "disabled",
+        }
 
     def command(self) -> list[str]:
         program = ["-m", "loadtest.peers.ray_app", self.model, str(self.port), str(self.directory.parent)]

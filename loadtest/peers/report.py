@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from loadtest.peers.workload import PROJECT_DIR
 from loadtest.results import Machine
 
 HEADINGS = ("", "req/s", "p50 ms", "p95 ms", "CPU ms a request", "of the bare loop", "memory MiB", "at rest ms/s")
+WIDE_RATIO = 30  # between the bars of a panel, from which on its axis is logarithmic
 RESULTS_FILE, TABLE_FILE, PLOT_FILE = "results.json", "table.md", "peers.png"
 
 
@@ -136,11 +138,14 @@ def draw(report: Report, path: Path) -> None:
             panel.barh(names, medians, xerr=spread, color=colors, ecolor="#444444")
             panel.invert_yaxis()
             panel.set_xlabel(label)
+            if medians and max(medians) > WIDE_RATIO * min(medians):  # else the small ones could not be told apart
+                panel.set_xscale("log")
+                panel.set_xlabel(f"{label}, logarithmic")
             if row == 0:
                 panel.set_title(f"{model}, {n_in_flight} in flight")
             if column:
                 panel.set_yticklabels([])
-    figure.suptitle(str(report.machine), fontsize=7)
+    figure.suptitle(textwrap.fill(str(report.machine), 55 * len(report.models)), fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
