@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from model_defs.errors import DetectionError
 from model_defs.spec import InputSpec
+from model_defs.statistics_net import KernelMachine
 from training.checkpoint import write as write_checkpoint
 from training.datasets import Clip, load_dataset
 from training.evaluation import clip_inputs
@@ -36,7 +37,8 @@ from training.metrics import equal_error_rate
 from training.prepare import DEFAULT_CACHE, PreparedClip
 from training.run import command
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3)  # 0 leaves the classifier as it is, where shots left out gain nothing
+SHOT_SHARE = 0.25  # of the cost; the rest is the replayed clips'
 N_STEPS = 60  # of Adam on all clips at once
 N_FOLDS = 3
 DISTILLATION = 0.5  # weight of the old answer in the target of a replayed clip
@@ -70,6 +72,31 @@ class Read:
         return self.pick([index for index, clip in enumerate(self.clips) if clip.path in paths])
 
 
+def split_head(net: nn.Module) -> tuple[Callable[[Tensor], Tensor], nn.Module]:
+    """What is computed once of the classifier's input, and the module that is adapted.
+
+    Of a kernel machine that is the nearness to its centres, and a linear layer of the pulls; of others all is adapted.
+    """
+    classifier = net.classifier.eval()
+    if not isinstance(classifier, KernelMachine):
+        return lambda vectors: vectors, classifier
+    head = nn.Linear(*classifier.pulls.shape)
+    with torch.no_grad():
+        head.weight.copy_(classifier.pulls.t())
+        head.bias.copy_(classifier.bias)
+    return classifier.nearness, head
+
+
+def put_head(net: nn.Module, head: nn.Module) -> None:
+    """Write an adapted head back into the network that `split_head` took it from."""
+    with torch.no_grad():
+        if isinstance(net.classifier, KernelMachine):
+            net.classifier.pulls.copy_(head.weight.t())
+            net.classifier.bias.copy_(head.bias)
+        else:
+            net.classifier.load_state_dict(head.state_dict())
+
+
 def read_clips(net: nn.Module, items: Sequence[PreparedClip], spec: InputSpec) -> Read:
     """Run the network once over each clip; one that serving would refuse is left out."""
     seen: list[Tensor] = []
@@ -88,14 +115,15 @@ def read_clips(net: nn.Module, items: Sequence[PreparedClip], spec: InputSpec) -
     finally:
         hook.remove()
     labels = torch.tensor([clip.label for clip in kept])
-    return Read(torch.stack(vectors), labels, tuple(kept))
+    with torch.no_grad():
+        return Read(split_head(net)[0](torch.stack(vectors)), labels, tuple(kept))
 
 
 def adapt(classifier: nn.Module, shots: Read, replay: Read, rate: float) -> nn.Module:
-    """A classifier fitted to the shots beside the replayed clips; they weigh alike, and so do the classes of each.
+    """A classifier fitted to the shots beside the replayed clips; the classes of each weigh alike.
 
     Args:
-        classifier: left as it is.
+        classifier: the head of `split_head`; left as it is.
         shots: fakes of the new system, or clips of both classes.
     """
     adapted = copy.deepcopy(classifier).eval()  # without dropout: the same clips give the same classifier
@@ -104,7 +132,8 @@ def adapt(classifier: nn.Module, shots: Read, replay: Read, rate: float) -> nn.M
     known = functional.one_hot(replay.labels, 2).float().lerp(said, DISTILLATION)
     targets = torch.cat([known, functional.one_hot(shots.labels, 2).float()])
     vectors = torch.cat([replay.vectors, shots.vectors])
-    weights = torch.cat([_class_weights(replay.labels), _class_weights(shots.labels)])
+    shares = ((1 - SHOT_SHARE, replay), (SHOT_SHARE, shots))
+    weights = torch.cat([share * _class_weights(part.labels) for share, part in shares])
     optimizer = torch.optim.Adam(adapted.parameters(), lr=rate)
     for _ in range(N_STEPS):
         cost = functional.cross_entropy(adapted(vectors), targets, reduction="none")
@@ -184,6 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = new_clips(dataset, options.new, options.systems, with_test=options.with_test)
     clips = prepare_all(dataset, new, [], spec, options.cache)
     replay, old = (read_clips(net, items, spec) for items in (clips.replay, clips.old))
+    head = split_head(net)[1]
     read = read_clips(net, clips.learned, spec)
     real = old.pick(np.flatnonzero(old.labels == 0))
     none = old.pick([])
@@ -198,10 +228,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in tqdm(range(options.draws), f"{n_shots} shots", unit="draw", leave=False):
             drawn, held_out = draw(new, n_shots, seed)
             shots, rest = read.of(drawn), read.of(held_out)
-            rates.append(choose_rate(net.classifier, shots, replay))
-            adapted = adapt(net.classifier, shots, replay, rates[-1])
+            rates.append(choose_rate(head, shots, replay))
+            adapted = adapt(head, shots, replay, rates[-1])
             beside = none if (rest.labels == 0).any() else real
-            for name, classifier in (("without", net.classifier.eval()), ("with", adapted)):
+            for name, classifier in (("without", head), ("with", adapted)):
                 rows[name].append((*worth(classifier, rest, beside), *worth(classifier, old, none)))
             kept = adapted if seed == 0 else kept
         for name, values in rows.items():
@@ -209,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             chosen = " ".join(f"{rate:g}" for rate in sorted(set(rates))) if name == "with" else ""
             print(f"{n_shots:6} {name:8} " + " ".join(f"{cell:>15}" for cell in cells) + f"  {chosen}")
     if options.save_path:
-        net.classifier.load_state_dict(kept.state_dict())
+        put_head(net, kept)
         options.save_path.parent.mkdir(parents=True, exist_ok=True)
         known = {key: record[key] for key in ("network", "spec", "labels")}
         write_checkpoint({**known, "epoch": 0, "state": net.state_dict()}, options.save_path)

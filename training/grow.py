@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_defs.spec import AudioSpec, InputSpec
+from model_defs.statistics_net import KernelMachine
 from model_defs.weights import load_weights
 from training.audio_task import AudioTask, AudioTraining
 from training.checkpoint import RunError
 from training.datasets import DatasetError, load_dataset
 from training.engine import Batches, Scores, Task, fit, seed_everything
 from training.evaluation import score_clips
-from training.growth import Clips, figures, halve, load_net, new_clips, prepare_all, table
+from training.growth import Clips, figures, halve, head_parameters, load_net, new_clips, prepare_all, table
 from training.prepare import DEFAULT_CACHE
 from training.run import command, export
 from training.train_config import TrainConfig
@@ -142,7 +143,8 @@ def grow(
     task = GrowthTask(record["network"], spec, clips, copy.deepcopy(net), growth, config.seed)
     if growth.part == "head":
         net.requires_grad_(False)
-        net.classifier.requires_grad_(True)
+        for parameter in head_parameters(net):
+            parameter.requires_grad_(True)
     fit(net, task, config, save_path)
     grown = load_weights(save_path)[0]
     return grown, {"before": before, "after": figures(grown, clips, spec)}
@@ -165,9 +167,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add("--replay-share", type=float, default=Growth.replay_share, help="of each batch; default: %(default)s")
     add("--distillation", type=float, default=Growth.distillation, help="weight, 0 to 1; default: %(default)s")
-    add("--part", choices=PARTS, default=Growth.part, help="of the network that learns; default: %(default)s")
+    add("--part", choices=PARTS, help="of the network that learns; default: all, of a kernel machine the head")
     add("--epochs", type=int, default=4, help="passes over the old train clips; default: %(default)s")
-    add("--lr", type=float, default=3e-4, help="peak learning rate; default: %(default)s")
+    add("--lr", type=float, help="peak learning rate; default: 3e-4 for all of the network, 1e-3 for the head")
     add("--batch-size", type=int, default=Growth.batch_size, help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the division of the new clips, and of training")
     add("--save-path", type=Path, default=Path("runs/grown/model.pt"), help="default: %(default)s")
@@ -182,8 +184,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     clips = prepare_all(dataset, learned, held_out, spec, options.cache)
     if not clips.learned or not clips.held_out:
         raise DatasetError("none of the new clips could be decoded on one side of their division")
-    growth = Growth(options.replay_share, options.distillation, options.part, options.batch_size)
-    config = TrainConfig(epochs=options.epochs, lr=options.lr, seed=options.seed)
+    # What lies before a kernel machine was fitted in closed form, in units that no gradient step is meant for.
+    part = options.part or ("head" if isinstance(net.classifier, KernelMachine) else "all")
+    growth = Growth(options.replay_share, options.distillation, part, options.batch_size)
+    lr = options.lr or {"all": 3e-4, "head": 1e-3}[part]
+    config = TrainConfig(epochs=options.epochs, lr=lr, seed=options.seed)
     _, found = grow(net, record, spec, clips, growth, config, options.save_path)
     print(f"{len(clips.learned)} new clips learned, {len(clips.held_out)} of other groups held out")
     print(table(found["before"], found["after"], clips))

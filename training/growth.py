@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from model_defs.spec import LABELS, InputSpec, spec_from_dict
+from model_defs.statistics_net import KernelMachine
 from model_defs.weights import load_weights
 from training.clip import Clip, DatasetError
 from training.datasets import load_dataset, select
@@ -48,6 +49,14 @@ def load_net(weights: Path) -> tuple[nn.Module, dict, InputSpec]:
     """The network, its record and its input, of a folder of published weights, a weight file or a checkpoint."""
     net, record = load_weights(weights / "model.safetensors" if weights.is_dir() else weights)
     return net, record, spec_from_dict(record["spec"])
+
+
+def head_parameters(net: nn.Module) -> list[nn.Parameter]:
+    """Those of the classifier; of a kernel machine the pulls and the bias, for its centres are clips."""
+    classifier = net.classifier
+    if isinstance(classifier, KernelMachine):
+        return [classifier.pulls, classifier.bias]
+    return list(classifier.parameters())
 
 
 def new_clips(

@@ -12,6 +12,7 @@ from torch import nn
 
 from model_defs.registry import build_network
 from model_defs.spec import spec_to_dict
+from model_defs.statistics_net import KernelMachine
 from model_defs.weights import load_weights, save_weights
 from tests.clips import tone, write_audio
 from tests.training.artifacts import AUDIO_SPEC
@@ -21,7 +22,7 @@ from training.checkpoint import RunError
 from training.datasets import Clip, DatasetError
 from training.few_shot import Read, adapt, choose_rate, worth
 from training.grow import Growth, _GrowthBatches
-from training.growth import halve, new_clips
+from training.growth import halve, head_parameters, new_clips
 
 
 def fake(name: str, group: str, split: str, system: str = "a") -> Clip:
@@ -151,9 +152,25 @@ def test_few_shots_teach_a_new_kind_and_keep_the_old(toy):
     torch.testing.assert_close(adapt(classifier, shots, old, rate).weight, adapted.weight)  # the same each time
 
 
+def test_the_head_of_a_kernel_machine_is_its_pulls():
+    torch.manual_seed(0)
+    net = nn.Module()
+    net.classifier = KernelMachine(3, 5)
+    points, centres = torch.randn(4, 3), net.classifier.centres.clone()
+    read, head = few_shot.split_head(net)
+    torch.testing.assert_close(head(read(points)), net.classifier(points))
+    assert sum(parameter.numel() for parameter in head_parameters(net)) == 5 * 2 + 2
+    with torch.no_grad():
+        head.weight.add_(1.0)
+    few_shot.put_head(net, head)
+    torch.testing.assert_close(net.classifier(points), head(read(points)))
+    assert torch.equal(net.classifier.centres, centres)
+
+
 def test_few_shot_command_compares_with_and_without_and_keeps_a_checkpoint(
-    weights, audio_dataset, new_folder, tmp_path, capsys
+    weights, audio_dataset, new_folder, tmp_path, capsys, monkeypatch
 ):
+    monkeypatch.setattr(few_shot, "RATES", (1e-3, 3e-3))  # without 0: something is to change
     arguments = [weights, "--dataset", audio_dataset, "--new", new_folder, "--cache", tmp_path / "cache"]
     arguments += ["--shots", 6, "--draws", 2, "--save-path", tmp_path / "few" / "model.pt"]
     few_shot.main([str(argument) for argument in arguments])
