@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +25,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from model_defs.errors import DetectionError
-from model_defs.spec import InputSpec
 from model_defs.statistics_net import KernelMachine
 from training.checkpoint import write as write_checkpoint
 from training.datasets import Clip, load_dataset
-from training.evaluation import clip_inputs
-from training.growth import halve, load_net, new_clips, prepare_all
+from training.growth import Read, halve, head_parameters, load_net, new_clips, prepare_all, read_clips, seat
 from training.metrics import equal_error_rate
-from training.prepare import DEFAULT_CACHE, PreparedClip
+from training.prepare import DEFAULT_CACHE
 from training.run import command
 
 RATES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3)  # 0 leaves the classifier as it is, where shots left out gain nothing
@@ -44,89 +40,19 @@ N_FOLDS = 3
 DISTILLATION = 0.5  # weight of the old answer in the target of a replayed clip
 
 
-@dataclass(frozen=True)
-class Read:
-    """What the classifier reads of clips: the mean over windows or frames, and whose it is.
-
-    Attributes:
-        vectors: (n, D).
-        labels: (n,) int64.
-        clips: n of them.
-    """
-
-    vectors: Tensor
-    labels: Tensor
-    clips: tuple[Clip, ...]
-
-    @property
-    def groups(self) -> list[str]:
-        return [clip.group for clip in self.clips]
-
-    def pick(self, chosen: Sequence[int] | np.ndarray) -> Read:
-        """Some of them, by number."""
-        chosen = np.asarray(chosen, dtype=int)
-        return Read(self.vectors[chosen], self.labels[chosen], tuple(self.clips[index] for index in chosen))
-
-    def of(self, paths: set[Path]) -> Read:
-        """Those of these files."""
-        return self.pick([index for index, clip in enumerate(self.clips) if clip.path in paths])
-
-
-def split_head(net: nn.Module) -> tuple[Callable[[Tensor], Tensor], nn.Module]:
-    """What is computed once of the classifier's input, and the module that is adapted.
-
-    Of a kernel machine that is the nearness to its centres, and a linear layer of the pulls; of others all is adapted.
-    """
-    classifier = net.classifier.eval()
-    if not isinstance(classifier, KernelMachine):
-        return lambda vectors: vectors, classifier
-    head = nn.Linear(*classifier.pulls.shape)
-    with torch.no_grad():
-        head.weight.copy_(classifier.pulls.t())
-        head.bias.copy_(classifier.bias)
-    return classifier.nearness, head
-
-
-def put_head(net: nn.Module, head: nn.Module) -> None:
-    """Write an adapted head back into the network that `split_head` took it from."""
-    with torch.no_grad():
-        if isinstance(net.classifier, KernelMachine):
-            net.classifier.pulls.copy_(head.weight.t())
-            net.classifier.bias.copy_(head.bias)
-        else:
-            net.classifier.load_state_dict(head.state_dict())
-
-
-def read_clips(net: nn.Module, items: Sequence[PreparedClip], spec: InputSpec) -> Read:
-    """Run the network once over each clip; one that serving would refuse is left out."""
-    seen: list[Tensor] = []
-    hook = net.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
-    vectors, kept, make_inputs = [], [], clip_inputs(spec)
-    try:
-        for item in tqdm(items, "read", unit="clip", leave=False):
-            try:
-                inputs = make_inputs(item)
-            except DetectionError:
-                continue
-            with torch.no_grad():
-                net(inputs)
-            vectors.append(seen.pop().flatten(0, -2).mean(0))
-            kept.append(item.clip)
-    finally:
-        hook.remove()
-    labels = torch.tensor([clip.label for clip in kept])
-    with torch.no_grad():
-        return Read(split_head(net)[0](torch.stack(vectors)), labels, tuple(kept))
-
-
 def adapt(classifier: nn.Module, shots: Read, replay: Read, rate: float) -> nn.Module:
     """A classifier fitted to the shots beside the replayed clips; the classes of each weigh alike.
 
+    A kernel machine gets the shots as centres, and its pulls alone are fitted.
+
     Args:
-        classifier: the head of `split_head`; left as it is.
+        classifier: left as it is.
         shots: fakes of the new system, or clips of both classes.
+        rate: of Adam; 0 leaves all as it is.
     """
     adapted = copy.deepcopy(classifier).eval()  # without dropout: the same clips give the same classifier
+    if not rate:
+        return adapted
     with torch.no_grad():
         said = classifier.eval()(replay.vectors).softmax(dim=1)
     known = functional.one_hot(replay.labels, 2).float().lerp(said, DISTILLATION)
@@ -134,9 +60,15 @@ def adapt(classifier: nn.Module, shots: Read, replay: Read, rate: float) -> nn.M
     vectors = torch.cat([replay.vectors, shots.vectors])
     shares = ((1 - SHOT_SHARE, replay), (SHOT_SHARE, shots))
     weights = torch.cat([share * _class_weights(part.labels) for share, part in shares])
-    optimizer = torch.optim.Adam(adapted.parameters(), lr=rate)
+    head = adapted
+    if isinstance(adapted, KernelMachine):
+        seat(adapted, shots.vectors)
+        with torch.no_grad():
+            vectors = adapted.nearness(vectors)
+        head = lambda nearness: nearness @ adapted.pulls + adapted.bias  # noqa: E731 - the rest, computed anew each step
+    optimizer = torch.optim.Adam(head_parameters(adapted), lr=rate)
     for _ in range(N_STEPS):
-        cost = functional.cross_entropy(adapted(vectors), targets, reduction="none")
+        cost = functional.cross_entropy(head(vectors), targets, reduction="none")
         optimizer.zero_grad(set_to_none=True)
         (cost * weights).sum().backward()
         optimizer.step()
@@ -213,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = new_clips(dataset, options.new, options.systems, with_test=options.with_test)
     clips = prepare_all(dataset, new, [], spec, options.cache)
     replay, old = (read_clips(net, items, spec) for items in (clips.replay, clips.old))
-    head = split_head(net)[1]
+    classifier = net.classifier.eval()
     read = read_clips(net, clips.learned, spec)
     real = old.pick(np.flatnonzero(old.labels == 0))
     none = old.pick([])
@@ -228,18 +160,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in tqdm(range(options.draws), f"{n_shots} shots", unit="draw", leave=False):
             drawn, held_out = draw(new, n_shots, seed)
             shots, rest = read.of(drawn), read.of(held_out)
-            rates.append(choose_rate(head, shots, replay))
-            adapted = adapt(head, shots, replay, rates[-1])
+            rates.append(choose_rate(classifier, shots, replay))
+            adapted = adapt(classifier, shots, replay, rates[-1])
             beside = none if (rest.labels == 0).any() else real
-            for name, classifier in (("without", head), ("with", adapted)):
-                rows[name].append((*worth(classifier, rest, beside), *worth(classifier, old, none)))
+            for name, one in (("without", classifier), ("with", adapted)):
+                rows[name].append((*worth(one, rest, beside), *worth(one, old, none)))
             kept = adapted if seed == 0 else kept
         for name, values in rows.items():
             cells = [f"{mean:.3f} ({sd:.3f})" for mean, sd in zip(np.mean(values, 0), np.std(values, 0), strict=True)]
             chosen = " ".join(f"{rate:g}" for rate in sorted(set(rates))) if name == "with" else ""
             print(f"{n_shots:6} {name:8} " + " ".join(f"{cell:>15}" for cell in cells) + f"  {chosen}")
     if options.save_path:
-        put_head(net, kept)
+        net.classifier.load_state_dict(kept.state_dict())
         options.save_path.parent.mkdir(parents=True, exist_ok=True)
         known = {key: record[key] for key in ("network", "spec", "labels")}
         write_checkpoint({**known, "epoch": 0, "state": net.state_dict()}, options.save_path)

@@ -31,7 +31,18 @@ from training.checkpoint import RunError
 from training.datasets import DatasetError, load_dataset
 from training.engine import Batches, Scores, Task, fit, seed_everything
 from training.evaluation import score_clips
-from training.growth import Clips, figures, halve, head_parameters, load_net, new_clips, prepare_all, table
+from training.growth import (
+    Clips,
+    figures,
+    halve,
+    head_parameters,
+    load_net,
+    new_clips,
+    prepare_all,
+    read_clips,
+    seat,
+    table,
+)
 from training.prepare import DEFAULT_CACHE
 from training.run import command, export
 from training.train_config import TrainConfig
@@ -143,8 +154,10 @@ def grow(
     task = GrowthTask(record["network"], spec, clips, copy.deepcopy(net), growth, config.seed)
     if growth.part == "head":
         net.requires_grad_(False)
-        for parameter in head_parameters(net):
+        for parameter in head_parameters(net.classifier):
             parameter.requires_grad_(True)
+        if isinstance(net.classifier, KernelMachine):
+            seat(net.classifier, read_clips(net, clips.learned, spec).vectors)
     fit(net, task, config, save_path)
     grown = load_weights(save_path)[0]
     return grown, {"before": before, "after": figures(grown, clips, spec)}

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
 
+from model_defs.errors import DetectionError
 from model_defs.spec import LABELS, InputSpec, spec_from_dict
 from model_defs.statistics_net import KernelMachine
 from model_defs.weights import load_weights
 from training.clip import Clip, DatasetError
 from training.datasets import load_dataset, select
 from training.engine import Scores
-from training.evaluation import score_clips
+from training.evaluation import clip_inputs, score_clips
 from training.metrics import summarize
 from training.prepare import PreparedClip, prepare
 
@@ -51,12 +54,19 @@ def load_net(weights: Path) -> tuple[nn.Module, dict, InputSpec]:
     return net, record, spec_from_dict(record["spec"])
 
 
-def head_parameters(net: nn.Module) -> list[nn.Parameter]:
-    """Those of the classifier; of a kernel machine the pulls and the bias, for its centres are clips."""
-    classifier = net.classifier
+def head_parameters(classifier: nn.Module) -> list[nn.Parameter]:
+    """What is adapted of a classifier: all of it; of a kernel machine the pulls and the bias, for centres are clips."""
     if isinstance(classifier, KernelMachine):
         return [classifier.pulls, classifier.bias]
     return list(classifier.parameters())
+
+
+def seat(machine: KernelMachine, points: Tensor) -> int:
+    """Put points (n, n_axes) where the machine has centres that pull nowhere; returns how many found a place."""
+    with torch.no_grad():
+        free = torch.nonzero(machine.pulls.abs().sum(1) == 0).flatten()[: len(points)]
+        machine.centres[free] = points[: len(free)]
+    return len(free)
 
 
 def new_clips(
@@ -127,6 +137,55 @@ def prepare_all(
 def _without(clips: Sequence[Clip], others: Sequence[Clip]) -> list[Clip]:
     taken = {clip.path for clip in others}
     return [clip for clip in clips if clip.path not in taken]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the classifier reads of clips: the mean over windows or frames, and whose it is.
+
+    Attributes:
+        vectors: (n, D).
+        labels: (n,) int64.
+        clips: n of them.
+    """
+
+    vectors: Tensor
+    labels: Tensor
+    clips: tuple[Clip, ...]
+
+    @property
+    def groups(self) -> list[str]:
+        return [clip.group for clip in self.clips]
+
+    def pick(self, chosen: Sequence[int] | np.ndarray) -> Read:
+        """Some of them, by number."""
+        chosen = np.asarray(chosen, dtype=int)
+        return Read(self.vectors[chosen], self.labels[chosen], tuple(self.clips[index] for index in chosen))
+
+    def of(self, paths: set[Path]) -> Read:
+        """Those of these files."""
+        return self.pick([index for index, clip in enumerate(self.clips) if clip.path in paths])
+
+
+def read_clips(net: nn.Module, items: Sequence[PreparedClip], spec: InputSpec) -> Read:
+    """Run the network once over each clip; one that serving would refuse is left out."""
+    seen: list[Tensor] = []
+    hook = net.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    vectors, kept, make_inputs = [], [], clip_inputs(spec)
+    try:
+        for item in tqdm(items, "read", unit="clip", leave=False):
+            try:
+                inputs = make_inputs(item)
+            except DetectionError:
+                continue
+            with torch.no_grad():
+                net(inputs)
+            vectors.append(seen.pop().flatten(0, -2).mean(0))
+            kept.append(item.clip)
+    finally:
+        hook.remove()
+    labels = torch.tensor([clip.label for clip in kept])
+    return Read(torch.stack(vectors), labels, tuple(kept))
 
 
 def figures(net: nn.Module, clips: Clips, spec: InputSpec) -> dict[str, dict]:

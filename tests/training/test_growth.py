@@ -20,9 +20,9 @@ from tests.training.conftest import write_dataset
 from training import few_shot, grow
 from training.checkpoint import RunError
 from training.datasets import Clip, DatasetError
-from training.few_shot import Read, adapt, choose_rate, worth
+from training.few_shot import adapt, choose_rate, worth
 from training.grow import Growth, _GrowthBatches
-from training.growth import halve, head_parameters, new_clips
+from training.growth import Read, halve, head_parameters, new_clips
 
 
 def fake(name: str, group: str, split: str, system: str = "a") -> Clip:
@@ -152,19 +152,24 @@ def test_few_shots_teach_a_new_kind_and_keep_the_old(toy):
     torch.testing.assert_close(adapt(classifier, shots, old, rate).weight, adapted.weight)  # the same each time
 
 
-def test_the_head_of_a_kernel_machine_is_its_pulls():
+def test_a_kernel_machine_gets_the_shots_as_centres_and_moves_its_pulls_alone(toy):
+    _, old, real, new = toy
     torch.manual_seed(0)
-    net = nn.Module()
-    net.classifier = KernelMachine(3, 5)
-    points, centres = torch.randn(4, 3), net.classifier.centres.clone()
-    read, head = few_shot.split_head(net)
-    torch.testing.assert_close(head(read(points)), net.classifier(points))
-    assert sum(parameter.numel() for parameter in head_parameters(net)) == 5 * 2 + 2
-    with torch.no_grad():
-        head.weight.add_(1.0)
-    few_shot.put_head(net, head)
-    torch.testing.assert_close(net.classifier(points), head(read(points)))
-    assert torch.equal(net.classifier.centres, centres)
+    machine = KernelMachine(2, 500)
+    with torch.no_grad():  # old clips are its centres, and 100 places are free
+        machine.centres[:400] = old.vectors
+        machine.pulls.zero_()
+        machine.pulls[:400] = nn.functional.one_hot(old.labels, 2).float() - 0.5
+    before = machine.centres.clone()
+    shots, rest = new.pick(range(10)), new.pick(range(10, 60))
+    adapted = adapt(machine, shots, old, 0.03)
+    assert torch.equal(machine.centres, before)
+    assert torch.equal(adapted.centres[:400], before[:400])
+    assert torch.equal(adapted.centres[400:410], shots.vectors)
+    assert worth(adapted, rest, real)[0] > worth(machine, rest, real)[0] + 0.02
+    assert worth(adapted, old, old.pick([]))[0] > worth(machine, old, old.pick([]))[0] - 0.03
+    assert sum(parameter.numel() for parameter in head_parameters(machine)) == 500 * 2 + 2
+    assert torch.equal(adapt(machine, shots, old, 0.0).pulls, machine.pulls)
 
 
 def test_few_shot_command_compares_with_and_without_and_keeps_a_checkpoint(
