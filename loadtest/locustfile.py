@@ -22,7 +22,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import grpc.experimental.gevent as grpc_gevent
@@ -127,6 +127,23 @@ def _scenario(options: Any) -> Scenario:
     return scenarios[options.scenario]
 
 
+class Upload(NamedTuple):
+    """What is sent next; made before its time, so that making it is not measured.
+
+    Attributes:
+        expected: what the reference says of it; None where nobody knows.
+    """
+
+    model: str
+    data: bytes
+    sha256: str
+    expected: Judgement | None
+
+    @property
+    def expected_outcome(self) -> str:
+        return self.expected.outcome if self.expected else JUDGED
+
+
 class Source:
     """The files of one caller, and the times of an open loop."""
 
@@ -145,17 +162,16 @@ class Source:
         end_s = self.scenario.warm_up_s + self.scenario.duration_s
         return itertools.takewhile(lambda due_s: due_s < end_s, due) if self.work.once else due
 
-    def draw(self) -> tuple[str, str, bytes]:
-        """Model, name of the clip, and the bytes to send."""
+    def draw(self) -> Upload:
+        """The next file and who is to judge it."""
         model = _drawn(self.work.models, self.rng)
         clip = _drawn(self.scenario.clips, self.rng)
         payload = None
         if self._rank:  # the same file for every caller, and another in every run
             payload = random.Random(f"{self.work.seed} {self._rank()}").randbytes(N_BYTES)
-        return model, clip, unique(self.work.clips[clip], payload)
-
-    def expected(self, model: str, clip: str) -> Judgement | None:
-        return self.work.reference.get(model, {}).get(clip)
+        data = unique(self.work.clips[clip], payload)
+        expected = self.work.reference.get(model, {}).get(clip)
+        return Upload(model, data, hashlib.sha256(data).hexdigest(), expected)
 
 
 class Caller(User):
@@ -170,6 +186,7 @@ class Caller(User):
         self.source = self.work.source(getattr(self.environment.runner, "worker_index", 0))
         self.in_flight = Group()
         self.arrivals = self.source.arrivals() if self.work.scenario.is_open else None
+        self.upload = self.source.draw()
         self.started_s = now()
         self.due_s = next(self.arrivals, math.inf) if self.arrivals else 0.0
         if self.work.recorder:
@@ -188,26 +205,25 @@ class Caller(User):
     @task
     def judge(self) -> None:
         if self.arrivals is None:
-            self.call(now())
-            return
-        wait_s = self.started_s + self.due_s - now()
-        if wait_s > TICK_S:
-            gevent.sleep(TICK_S)
-            return
-        gevent.sleep(max(0.0, wait_s))
-        self.in_flight.spawn(self.call, self.started_s + self.due_s)
-        self.due_s = next(self.arrivals, math.inf)
+            self.call(self.upload, now())
+        else:
+            wait_s = self.started_s + self.due_s - now()
+            if wait_s > TICK_S:
+                gevent.sleep(TICK_S)
+                return
+            gevent.sleep(max(0.0, wait_s))
+            self.in_flight.spawn(self.call, self.upload, self.started_s + self.due_s)
+            self.due_s = next(self.arrivals, math.inf)
+        self.upload = self.source.draw()
 
-    def call(self, scheduled_s: float) -> None:
+    def call(self, upload: Upload, scheduled_s: float) -> None:
         """Sends one file, and writes down what became of it."""
-        model, clip, upload = self.source.draw()
-        expected = self.source.expected(model, clip)
         sent_s = now()
         answer: Mapping[str, Any] = {}
         outcome = "failed"
         try:
-            answer = self.send(model, upload, scheduled_s, expected)
-            outcome = outcome_of(answer, upload, expected)
+            answer = self.send(upload, scheduled_s)
+            outcome = outcome_of(answer, upload)
         except ClientError as error:
             outcome = short(error)
         except gevent.GreenletExit:  # the test is over, and waited long enough
@@ -217,7 +233,7 @@ class Caller(User):
             if self.work.recorder:
                 self.work.recorder.sample(
                     Sample(
-                        model=model,
+                        model=upload.model,
                         door=self.door,
                         scheduled_s=scheduled_s,
                         sent_s=sent_s,
@@ -226,26 +242,26 @@ class Caller(User):
                         cache=answer.get("cache", ""),
                         timings_s=answer.get("timings_s", {}),
                         processing_s=answer.get("processing_time", 0.0),
-                        expected=expected.outcome if expected else JUDGED,
+                        expected=upload.expected_outcome,
                     )
                 )
 
-    def send(self, model: str, upload: bytes, scheduled_s: float, expected: Judgement | None) -> Mapping[str, Any]:
+    def send(self, upload: Upload, scheduled_s: float) -> Mapping[str, Any]:
         """One request, told to Locust; returns the answer or the refusal, raises ClientError where there is neither."""
         raise NotImplementedError
 
 
-def outcome_of(answer: Mapping[str, Any], upload: bytes, expected: Judgement | None) -> str:
+def outcome_of(answer: Mapping[str, Any], upload: Upload) -> str:
     """`judged`, the code of a refusal, or what is wrong with the answer."""
-    if "error" not in answer and answer["sha256"] != hashlib.sha256(upload).hexdigest():
+    if "error" not in answer and answer["sha256"] != upload.sha256:
         return WRONG_ANSWER
-    return expected.outcome_of(answer, TOLERANCE) if expected else Judgement.of(answer).outcome
+    return upload.expected.outcome_of(answer, TOLERANCE) if upload.expected else Judgement.of(answer).outcome
 
 
-def problem_of(answer: Mapping[str, Any], upload: bytes, expected: Judgement | None) -> str | None:
+def problem_of(answer: Mapping[str, Any], upload: Upload) -> str | None:
     """What Locust is to count as a failure, if anything."""
-    outcome = outcome_of(answer, upload, expected)
-    if outcome == (expected.outcome if expected else JUDGED):
+    outcome = outcome_of(answer, upload)
+    if outcome == upload.expected_outcome:
         return None
     return f"{outcome}: {answer['error']['message']}" if "error" in answer else outcome
 
@@ -262,16 +278,18 @@ class HttpCaller(Caller, FastHttpUser):
     concurrency = 1_000  # connections of one caller; an open loop has as many requests in flight as it must
     network_timeout = TIMEOUT_S
 
-    def send(self, model: str, upload: bytes, scheduled_s: float, expected: Judgement | None) -> Mapping[str, Any]:
+    def send(self, upload: Upload, scheduled_s: float) -> Mapping[str, Any]:
         def post(key: Mapping[str, str]) -> Mapping[str, Any]:
             headers = {"Content-Type": "application/octet-stream", **key}
-            call = self.client.post(f"/predictions/{model}", data=upload, headers=headers, catch_response=True)
+            call = self.client.post(
+                f"/predictions/{upload.model}", data=upload.data, headers=headers, catch_response=True
+            )
             with call as response:
                 response.request_meta["response_time"] = 1e3 * (now() - scheduled_s)
                 error = answer = None
                 try:
                     answer = _answer(response)
-                    problem = problem_of(answer, upload, expected)
+                    problem = problem_of(answer, upload)
                 except ClientError as caught:
                     error, problem = caught, short(caught)
                 if isinstance(error, KeyRefused):  # sent again, if there is another key by now
@@ -314,12 +332,12 @@ class GrpcCaller(Caller):
         super().on_stop()
         self.client.close()
 
-    def send(self, model: str, upload: bytes, scheduled_s: float, expected: Judgement | None) -> Mapping[str, Any]:
+    def send(self, upload: Upload, scheduled_s: float) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = {}
         failure: Exception | None = None
         try:
-            answer = self.client.predict(model, upload).body
-            problem = problem_of(answer, upload, expected)
+            answer = self.client.predict(upload.model, upload.data).body
+            problem = problem_of(answer, upload)
             failure = RuntimeError(problem) if problem else None
             return answer
         except ClientError as error:
@@ -328,7 +346,7 @@ class GrpcCaller(Caller):
         finally:
             self.environment.events.request.fire(
                 request_type="gRPC",
-                name=f"Predictions {model}",
+                name=f"Predictions {upload.model}",
                 response_time=1e3 * (now() - scheduled_s),
                 response_length=len(json.dumps(answer)),
                 exception=failure,
