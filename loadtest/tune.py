@@ -43,6 +43,8 @@ from operations.server import ServerError, TorchServe
 from operations.settings import PROJECT_DIR
 
 MODELS = ("video", "audio", "ensemble")
+MINUTES, QUICK_MINUTES = 10.0, 2.0
+START_S = 15.0  # of these, what a server and a page take
 REPORT_DIR = PROJECT_DIR / "build" / "tune"
 CONFIG_DIR = PROJECT_DIR / "config"
 ARCHIVES = PROJECT_DIR / "archives"
@@ -109,8 +111,11 @@ def tune(model: str, args: argparse.Namespace, console: Console) -> Search:
         def tell(what: str, done_s: float) -> None:
             progress.update(bar, description=f"{model}: {what}" if what else None, advance=done_s)
 
-        bench = Bench(server, store, ARCHIVES / f"{model}.mar", clip, _full_batches(space), record, tell)
+        budget_s = 60 * (args.minutes or (QUICK_MINUTES if args.quick else MINUTES)) - START_S
+        bench = Bench(server, store, ARCHIVES / f"{model}.mar", clip, _full_batches(space), record, budget_s, tell)
         search.run(space, bench.measure, rungs)
+    if bench.n_left_out:
+        console.print(f"There was no time for {bench.n_left_out} measurements; --minutes gives more.")
     folder.mkdir(parents=True, exist_ok=True)
     rate_hz = OPEN_SHARE * search.trials[incumbent][0][0].throughput_hz
     html = tuning_page(
@@ -136,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slo-ms", type=float, help="p95 that a setting must keep (none)")
     parser.add_argument("--write", action="store_true", help="change config/MODEL.yaml if something better was found")
     parser.add_argument("--quick", action="store_true", help="few settings, measured briefly")
+    parser.add_argument("--minutes", type=float, help=f"for each model ({MINUTES:g}; {QUICK_MINUTES:g} with --quick)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier call measured")
     parser.add_argument("--clip", type=Path, default=PROJECT_DIR / "build" / "sample.mp4", help="file to send")
     parser.add_argument("--output", type=Path, default=REPORT_DIR, help="where to (%(default)s)")
@@ -149,6 +155,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     models = args.models or list(MODELS)
     if unknown := [model for model in models if model not in MODELS]:
         parser.error(f"there is no model {unknown[0]}; allowed: {', '.join(MODELS)}")
+    if args.minutes is not None and not args.minutes >= 1:
+        parser.error(f"--minutes is {args.minutes:g}; it must be at least 1")
     if args.slo_ms is not None and not args.slo_ms > 0:
         parser.error(f"--slo-ms is {args.slo_ms:g}; it must be above 0")
     for path in (args.clip, *(ARCHIVES / f"{model}.mar" for model in models)):
@@ -161,6 +169,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (TuneError, ServerError) as error:
             console.print(f"tune: {model}: {error}", markup=False)
             return 1
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on from here")
+            return 130
         folder = args.output / model
         console.print(settings_table(search))
         console.print(headline(search), markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ from loadtest.tuning.space import Setting
 from operations.server import TorchServe
 
 OPEN_SHARE = 0.6  # of the incumbent's throughput, at which everybody's latency is measured
-FIRST_GUESS = 16  # requests to learn from how fast the incumbent is
+FIRST_GUESS = 8  # requests to learn from how fast the incumbent is
 LEAST_ARRIVALS = 8
 N_WARM_UP = 3
 
@@ -35,6 +36,7 @@ class Bench:
         source: the archive to tune; it is named like its model.
         batch: requests of a full load come in multiples of it, so that the last batches are full as well.
         record: what was measured before is not measured again.
+        budget_s: for all rungs together, from the first measurement on.
         tell: what is being done, and how many seconds of measuring are done; called on the way.
     """
 
@@ -44,8 +46,11 @@ class Bench:
     clip: bytes
     batch: int
     record: Record
+    budget_s: float = 600.0
     tell: Callable[[str, float], None] = lambda text, seconds: None
     runs: list[Run] = field(default_factory=list)
+    n_left_out: int = 0  # measurements for which there was no time
+    _started_s: float | None = None
     _incumbent_hz: float = 0.0  # of the very first point; the size and the rate of every load follow it
 
     def measure(self, settings: Sequence[Setting], number: int, rung: Rung) -> dict[Setting, list[Point]]:
@@ -54,6 +59,7 @@ class Bench:
         Raises:
             TuneError: a model does not start, or a request was not judged.
         """
+        self._started_s = self._started_s or time.monotonic()
         rounds = range(rung.rounds)
         missing = [s for s in settings if any(self.record.get(s, number, each) is None for each in rounds)]
         self.tell("", 2 * rung.duration_s * rung.rounds * (len(settings) - len(missing)))
@@ -61,17 +67,23 @@ class Bench:
             together = len(missing) if rung.rounds > 1 else 0
             models = {setting: served.enter_context(self._served(setting)) for setting in missing[:together]}
             for each in rounds:
-                for setting in settings:
+                for place, setting in enumerate(settings):
                     if setting not in missing:
                         known = self.record.get(setting, number, each)
                         self._incumbent_hz = self._incumbent_hz or (known.throughput_hz if known else 0.0)
+                        continue
+                    is_needed = place == 0 or (rung.rounds > 1 and each == 0)
+                    if not is_needed and time.monotonic() - self._started_s > rung.until * self.budget_s:
+                        self.n_left_out += 1
+                        self.tell("", 2 * rung.duration_s)
                         continue
                     with ExitStack() as alone:
                         model = models.get(setting) or alone.enter_context(self._served(setting))
                         point = self._point(setting, model, rung.duration_s, f"{number + 1}.{each + 1}", seed=each)
                     self.record.add(setting, number, each, point)
         found = {s: [self.record.get(s, number, each) for each in rounds] for s in settings}
-        return {setting: [point for point in points if point] for setting, points in found.items()}
+        kept = {setting: [point for point in points if point] for setting, points in found.items()}
+        return {setting: points for setting, points in kept.items() if points}
 
     def _point(self, setting: Setting, model: str, duration_s: float, place: str, seed: int) -> Point:
         load = Load(self.server, model, self.clip, "tune", asdict(setting))

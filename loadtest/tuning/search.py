@@ -27,18 +27,26 @@ class Rung:
         explore: how many of their untried neighbours join them.
         duration_s: of each of the two loads.
         rounds: how often all of them are measured, in turns.
+        until: share of the whole time after which nothing more is begun in it, so that a slow machine tries less.
     """
 
     keep: int
     duration_s: float
     explore: int = 0
     rounds: int = 1
+    until: float = 1.0
 
 
-RUNGS = (Rung(12, 2.5), Rung(4, 4.0, explore=4), Rung(3, 5.0, explore=3), Rung(3, 7.0, rounds=3))
-QUICK_RUNGS = (Rung(4, 1.5), Rung(2, 3.0, rounds=2))
+RUNGS = (
+    Rung(12, 2.5, until=0.35),
+    Rung(4, 4.0, explore=4, until=0.53),
+    Rung(3, 5.0, explore=3, until=0.68),
+    Rung(3, 7.0, rounds=3),
+)
+QUICK_RUNGS = (Rung(4, 1.5, until=0.5), Rung(2, 3.0, rounds=2))
 
-# Measures settings in turns, so many rounds of a rung; returns a point for each round, by setting.
+# Measures settings in turns, so many rounds of a rung; returns a point for each round, by setting. Where time is short
+# it may leave out rounds but the first, and settings but the first, which is the incumbent.
 Measure = Callable[[Sequence[Setting], int, Rung], dict[Setting, list[Point]]]
 
 

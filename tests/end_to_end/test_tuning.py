@@ -24,8 +24,11 @@ def test_each_setting_is_served_measured_and_taken_away_again(model_store, sampl
                 described = server.describe(model)
                 seen[text] = (described["batchSize"], described["maxBatchDelay"], len(described["workers"]))
 
-        bench = Bench(server, store, model_store / "audio.mar", sample_clip.read_bytes(), 8, record, tell)
+        bench = Bench(server, store, model_store / "audio.mar", sample_clip.read_bytes(), 8, record, 600, tell)
         points = bench.measure([LONE, SHARED], 0, Rung(1, 0.3))
+        bench.budget_s = 0.0  # nothing but the first setting, which is the one in force
+        assert list(bench.measure([LONE, SHARED], 1, Rung(1, 0.3))) == [LONE]
+        assert bench.n_left_out == 1
         assert server.management_api.models() == []
     assert seen[str(LONE)] == (1, 1, 1)
     assert seen[str(SHARED)] == (4, 20, 2)

@@ -85,6 +85,7 @@ def test_the_page_shows_every_setting_and_the_frontier():
     [
         (["text"], "no model text; allowed: video, audio, ensemble"),
         (["--slo-ms", "0"], "must be above 0"),
+        (["--minutes", "0.5"], "must be at least 1"),
         (["--clip", "/nowhere.mp4"], "make archive sample"),
     ],
 )
