@@ -100,6 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (GateError, BaselineError, ServerError) as error:
         console.print(f"gate: {error}", markup=False)
         return NOT_MEASURED
+    except KeyboardInterrupt:
+        console.print("stopped; nothing was compared")
+        return 130
 
 
 def _judge(args: argparse.Namespace, machine: Machine, console: Console) -> int:
@@ -116,20 +119,22 @@ def _judge(args: argparse.Namespace, machine: Machine, console: Console) -> int:
     with ExitStack() as running:
         contenders = _start(args, running, console)
 
-        def series() -> dict[str, Mapping[str, Series]]:
-            measured = _measure(args, contenders, clip, console)
+        def series(models: Sequence[str]) -> dict[str, Mapping[str, Series]]:
+            measured = _measure(args, contenders, models, clip, console)
             return measured | ({"baseline": stored.series} if stored else {})
 
-        found = series()
+        found = series(args.models)
         if args.store:
             path = Baseline(machine, load, found["now"]).save(args.baselines)
             console.print(f"stored {path}: {args.rounds} rounds of {load}", markup=False)
             return PASSED
-        findings = _compare(args, found)
-        if any(each.verdict == "worse" for each in findings):
-            console.print("something is worse: measuring again, to be sure")
-            found = series()
-            findings = confirmed(findings, _compare(args, found))
+        findings = _compare(args.models, found, in_turns=stored is None)
+        if doubtful := list(dict.fromkeys(each.model for each in findings if each.verdict == "worse")):
+            console.print(f"{', '.join(doubtful)}: worse; measuring again, to be sure")
+            again = series(doubtful)
+            found = {name: {**each, **again[name]} for name, each in found.items()}
+            settled = [each for each in findings if each.model not in doubtful]
+            findings = settled + confirmed(findings, _compare(doubtful, found, in_turns=stored is None))
     against = f"what was stored on {stored.machine.date}" if stored else args.against
     console.print(findings_table(findings, f"against {against}: {args.rounds} rounds of {load}"))
     console.print(stages_table(found["baseline"], found["now"]))
@@ -167,24 +172,28 @@ def _start(args: argparse.Namespace, running: ExitStack, console: Console) -> di
 
 
 def _measure(
-    args: argparse.Namespace, contenders: Mapping[str, TorchServe], clip: bytes, console: Console
+    args: argparse.Namespace,
+    contenders: Mapping[str, TorchServe],
+    models: Sequence[str],
+    clip: bytes,
+    console: Console,
 ) -> dict[str, Mapping[str, Series]]:
     """A series of rounds, by contender and model; every round also goes to runs.csv."""
     columns = (TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     size = {"n_rounds": args.rounds, "n_requests": args.requests, "n_callers": args.callers}
     with Progress(*columns, console=console, transient=True) as progress:
-        runs = measure_in_turns(contenders, args.models, clip, **size, progress=progress)
+        runs = measure_in_turns(contenders, models, clip, **size, progress=progress)
     REPORT_DIR.mkdir(parents=True, exist_ok=True)
     all_runs = [run for by_model in runs.values() for rounds in by_model.values() for run in rounds]
     write_summaries(all_runs, REPORT_DIR / "runs.csv")
     return {name: {model: Series.of(rounds) for model, rounds in each.items()} for name, each in runs.items()}
 
 
-def _compare(args: argparse.Namespace, found: Mapping[str, Mapping[str, Series]]) -> list[Finding]:
+def _compare(models: Sequence[str], found: Mapping[str, Mapping[str, Series]], *, in_turns: bool) -> list[Finding]:
     return [
         finding
-        for model in args.models
-        for finding in compare(model, found["baseline"][model], found["now"][model], in_turns=bool(args.against))
+        for model in models
+        for finding in compare(model, found["baseline"][model], found["now"][model], in_turns=in_turns)
     ]
 
 
