@@ -58,7 +58,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--scenario", default="", help="section of the scenarios' file (a closed loop over both doors)")
     parser.add_argument("--scenarios", default=str(SCENARIOS_FILE), help="that file (config/scenarios.yaml)")
     parser.add_argument("--model", default="", help="ask this model alone, whomever the scenario asks")
-    parser.add_argument("--rate", type=float, help="requests a second of all callers of an open loop")
+    # A number, not None: the web page gives back what it was given the type of.
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second of an open loop (the scenario's)")
     parser.add_argument("--random-seed", type=int, default=1, help="of arrivals, files and models (%(default)s)")
     parser.add_argument("--clips", default="", help="folder of clips and reference, as loadtest.reference makes it")
     parser.add_argument("--clip", default="build/sample.mp4", help="without --clips: the file to send (%(default)s)")
