@@ -18,6 +18,7 @@ exit status: 0 all targets hold and all runs count, 1 one does not, 2 wrong usag
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -208,4 +209,5 @@ def show(test: LoadTest, console: Console) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server is stopped, too
     sys.exit(main())
