@@ -25,7 +25,7 @@ PROGRAM = f"""
 import sys, time, torch
 from training import audio_task, train_audio
 torch.set_num_threads(int(sys.argv[1]))
-make, n_made = audio_task._AudioExamples.__getitem__, 0
+make, n_made = audio_task.AudioExamples.__getitem__, 0
 def make_or_wait(examples, draw):
     global n_made
     n_made += 1
@@ -33,7 +33,7 @@ def make_or_wait(examples, draw):
         print("waiting", flush=True)
         time.sleep(600)
     return make(examples, draw)
-audio_task._AudioExamples.__getitem__ = make_or_wait
+audio_task.AudioExamples.__getitem__ = make_or_wait
 train_audio.main(sys.argv[2:])
 """
 
