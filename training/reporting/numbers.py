@@ -84,7 +84,7 @@ def readme_tables(figures: Mapping) -> str:
     """What each model is worth, by split, and the same of metadata alone and of the ensemble."""
     rows = [row for modality in sorted(figures["modalities"], reverse=True) for row in _rows(figures, modality)]
     variants = ", ".join(figures.get("ensemble", {}).get("variants", {}).values())
-    for split, found in figures.get("ensemble", {}).get("splits", {}).items():
+    for split, found in _in_order(figures, figures.get("ensemble", {}).get("splits", {})):
         rows.append([f"ensemble ({variants})", *_cells(split, found["ensemble"])])
     return "\n" + table(["model", "split", "clips", *SHOWN.values()], rows) + "\n\n" + _machine(figures) + "\n"
 
@@ -97,7 +97,7 @@ def card_tables(figures: Mapping, modality: str, weights_sha256: str) -> str:
         raise NumbersError(f"the figures hold no {modality} model with the weights {weights_sha256[:12]}")
     worth = table(["model", "split", "clips", *SHOWN.values()], _rows(figures, modality, mine))
     calibrated = []
-    for split, one in part["splits"].items():
+    for split, one in _in_order(figures, part["splits"]):
         for name in mine:
             found = one["models"][name]["calibration"]
             for stage in CALIBRATION_STAGES:
@@ -115,7 +115,7 @@ def card_tables(figures: Mapping, modality: str, weights_sha256: str) -> str:
     strange += [
         [name, f"{split}: {kind}", at["clips"], f"{at['auroc']:.3f}" if "auroc" in at else "", f"{at['warned']:.0%}"]
         for name in mine
-        for split, kinds in part["anomaly"].get(name, {}).get("splits", {}).items()
+        for split, kinds in _in_order(figures, part["anomaly"].get(name, {}).get("splits", {}))
         for kind, at in kinds.items()
     ]
     if strange:
@@ -125,11 +125,16 @@ def card_tables(figures: Mapping, modality: str, weights_sha256: str) -> str:
 
 def _rows(figures: Mapping, modality: str, names: Sequence[str] | None = None) -> list[list[object]]:
     rows = []
-    for split, one in figures["modalities"][modality]["splits"].items():
+    for split, one in _in_order(figures, figures["modalities"][modality]["splits"]):
         rows += [[name, *_cells(split, found)] for name, found in one["models"].items() if not names or name in names]
         if "floor" in one:
             rows.append([f"*metadata alone*, {modality}", *_cells(split, one["floor"])])
     return rows
+
+
+def _in_order(figures: Mapping, splits: Mapping) -> list[tuple[str, Mapping]]:
+    """Splits as they were asked for: JSON has sorted them."""
+    return [(split, splits[split]) for split in figures["splits"] if split in splits]
 
 
 def _cells(split: str, found: Mapping) -> list[object]:
