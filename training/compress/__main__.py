@@ -156,7 +156,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         defaults = [argument for item in FINE_TUNING.items() for argument in (f"--{item[0]}", item[1])] if tuned else []
         preset = options.student if options.command == "distil" else options.config
         never = ["--ema-decay", "0"] if options.command == "qat" else []  # an average of ranges would mean nothing
-        work = open_workpiece(options.checkpoint, options.dataset, [*defaults, *training, *never], preset)
+        arguments, is_tuned = [*defaults, *training, *never], options.command in ("qat", "prune", "distil")
+        work = open_workpiece(options.checkpoint, options.dataset, arguments, preset, is_tuned=is_tuned)
         output = options.output or Path(f"runs/compress/{options.command}-{work.settings['network']}")
         output.mkdir(parents=True, exist_ok=True)
         entries = run(work, output)

@@ -46,6 +46,8 @@ def dynamic(work: Workpiece, output: Path) -> list[Entry]:
 def static(work: Workpiece, output: Path) -> list[Entry]:
     """int8 convolutions as well, within ranges calibrated on train clips; dynamic where there are none."""
     entries = dynamic(work, output)
+    if not static_part(work.net):
+        return entries
     ranges = calibrate(work.net, _calibration_inputs(work.train, work.spec))
     save_observer_state((output / MODEL_FILE).with_suffix(RANGES_SUFFIX), ranges)
     return [*entries, _entry("int8, static", work, quantize_int8(work.net, ranges), "fp32")]

@@ -26,6 +26,8 @@ from training.train_config import TrainConfig
 from training.train_video import video_training
 from training.video_task import VideoTask
 
+TRAINING_SCRIPTS = ("train_audio", "train_video", "pretrain_frames")
+
 
 @dataclass(frozen=True)
 class Workpiece:
@@ -85,7 +87,9 @@ def write_checkpoint(
     path.with_suffix(SETTINGS_SUFFIX).write_text(own.to_yaml(), encoding="utf-8")
 
 
-def open_workpiece(path: Path, dataset: Path, argv: Sequence[str] = (), preset: str | None = None) -> Workpiece:
+def open_workpiece(
+    path: Path, dataset: Path, argv: Sequence[str] = (), preset: str | None = None, *, is_tuned: bool = True
+) -> Workpiece:
     """Load a network and the clips it was trained on.
 
     Args:
@@ -93,9 +97,10 @@ def open_workpiece(path: Path, dataset: Path, argv: Sequence[str] = (), preset: 
         dataset: folder of labelled clips.
         argv: options of the script that trains such networks, which beat the preset.
         preset: how it is trained; by default as it was (from the settings beside it), else as `default_preset` says.
+        is_tuned: the workpiece is going to be trained.
 
     Raises:
-        RunError: there is no such file, or no preset for its network.
+        RunError: there is no such file, no preset for its network, or nothing to train such networks with.
         DatasetError, LeakError: the clips cannot be trained on.
     """
     if not path.is_file():
@@ -103,7 +108,17 @@ def open_workpiece(path: Path, dataset: Path, argv: Sequence[str] = (), preset: 
     net, record = load_weights(path)
     own = path.with_suffix(SETTINGS_SUFFIX)
     preset = preset or (str(own) if own.is_file() else default_preset(record["network"]))
-    settings = _script_options(preset).settings(["--config", preset, "--dataset", str(dataset), *argv])
+    script = _script(preset)
+    if is_tuned and script not in TRAINING_SCRIPTS:
+        raise RunError(
+            f"{record['network']} is made by training.{script}, which takes no steps to tune it by; "
+            "dynamic, static and recalibrate need none, and distil can make it a teacher"
+        )
+    settings = (
+        importlib.import_module(f"training.{script}")
+        .options()
+        .settings(["--config", preset, "--dataset", str(dataset), *argv])
+    )
     spec, data = spec_from_dict(record["spec"]), settings.make(DataConfig)
     train, val = prepared_splits(data.load(dataset), data, spec, n_workers=max(1, settings["workers"]))
     return Workpiece(path, net, record["network"], spec, settings, train, val)
@@ -127,12 +142,12 @@ def default_preset(network: str) -> str:
     return min(fitting, key=lambda name: (len(name), name))
 
 
-def _script_options(preset: str):
-    """The options of the script that a preset is for."""
+def _script(preset: str) -> str:
+    """The script that a preset is for."""
     try:
         path, record = load_preset(preset)
     except ValueError as error:
         raise RunError(str(error)) from None
     if "script" not in record:
-        raise RunError(f"{path} does not say which script it is for; add script: train_audio, train_video or ...")
-    return importlib.import_module(f"training.{record['script']}").options()
+        raise RunError(f"{path} does not say which script it is for, such as {TRAINING_SCRIPTS[0]}")
+    return record["script"]

@@ -149,6 +149,15 @@ def test_video_students_may_see_less(run, video_dataset, tmp_path):
     assert load_weights(output / "model.pt")[1]["spec"]["size_px"] == 32
 
 
+def test_fitted_networks_are_rounded_but_not_tuned(audio_dataset, tmp_path, few_resamples):
+    path = _checkpoint(tmp_path / "fitted.pt", "audio_statistics", SPEC, (4, SPEC.n_steps, 80))
+    common = [str(path), "--dataset", str(audio_dataset), "--cache", str(tmp_path / "cache")]
+    output = main(["static", *common, "--output", str(tmp_path / "static"), "--repeats", "2", "--workers", "0"])
+    assert _names(json.loads((output / "comparison.json").read_text())) == ["fp32", "int8, dynamic"], "no convolutions"
+    with pytest.raises(SystemExit, match=r"made by training\.fit_audio"):
+        main(["prune", *common])
+
+
 def test_mistakes_are_told_in_a_line(run, tmp_path):
     cases = [
         (["prune", "--amount", "1.5"], "pruning_amount is 1.5"),
