@@ -93,8 +93,9 @@ class Report:
                 lines += [f"| {' | '.join(HEADINGS)} |", f"|---|{'---:|' * (len(HEADINGS) - 1)}"]
                 lines += [f"| {' | '.join(row)} |" for row in self.rows(model, n_in_flight)]
                 blocks.append("\n".join(lines))
-        settings = dict.fromkeys((entry["model"], entry["contender"], entry["options"]) for entry in self.standings)
-        blocks.append("\n".join(f"- {model}, {contender}: {options}" for model, contender, options in settings))
+        served = dict.fromkeys((entry["model"], entry["options"].partition("; ")[0]) for entry in self.standings)
+        options = dict.fromkeys((entry["contender"], entry["options"].partition("; ")[2]) for entry in self.standings)
+        blocks.append("\n".join(f"- {name}: {text}" for name, text in (*served, *options)))
         return "\n\n".join(blocks) + "\n"
 
     def write(self, directory: Path) -> None:

@@ -17,7 +17,7 @@ def standing(contender: str, cpu_ms: float, problem: str = "") -> dict:
     load = {"n_in_flight": 8, "n_requests": 10, "rate_rps": figures(123.4), "p50_ms": figures(12.34)}
     load |= {"p95_ms": figures(5.678), "cpu_ms": figures(cpu_ms)}
     return {
-        "contender": contender, "model": "audio", "options": f"options of {contender}", "p_fake": 0.5,
+        "contender": contender, "model": "audio", "options": f"1 worker; options of {contender}", "p_fake": 0.5,
         "loads": [] if problem else [load], "rest_ms_per_s": 3.21, "memory_mib": 456.7, "problem": problem,
     }  # fmt: skip
 
@@ -46,7 +46,8 @@ def test_the_document_says_where_it_was_measured_and_what_was_set():
     text = REPORT.markdown()
     assert "2 cores of X; torch 2.8.0; 2026-11-24; audio.mar abababababab" in text
     assert "| ours | 123 | 12.3 |" in text
-    assert "- audio, LitServe: options of LitServe" in text
+    assert text.count("- audio: 1 worker\n") == 1
+    assert "- LitServe: options of LitServe\n" in text
 
 
 def test_what_is_written_is_read_again(tmp_path):
