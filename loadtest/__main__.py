@@ -53,8 +53,9 @@ ARCHIVES = PROJECT_DIR / "archives"
 OUTPUT = PROJECT_DIR / "build" / "loadtest"
 # Models of the load test that are no archives of the project.
 VARIANTS = {
-    "video_fp32": ("video", {"handler": {"variant": "fp32"}}),
-    "audio_fp32": ("audio", {"handler": {"variant": "fp32"}}),
+    f"{model}_{variant}": (model, {"handler": {"variant": variant}})
+    for model in ("video", "audio")
+    for variant in ("fp32", "int8")
 }
 CLIP = "ten seconds of 720p H.264 with AAC speech, 0.47 MiB, each upload unlike any other"
 # About what a start and the comparison of verdicts take; how long the loop without a server is to run.

@@ -33,6 +33,8 @@ DETECTORS = {
     "ensemble": (),
     "video_fp32": ("--modality", "video", "--no-quantization"),
     "audio_fp32": ("--modality", "audio", "--no-quantization"),
+    "video_int8": ("--modality", "video", "--quantization"),
+    "audio_int8": ("--modality", "audio", "--quantization"),
 }
 
 

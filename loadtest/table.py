@@ -76,7 +76,7 @@ def accuracy_lost(evidence: Evidence, model: str, split: str) -> Measured:
 def agreement(evidence: Evidence, model: str) -> Measured:
     """Share of real inputs on which int8 gives fp32's verdict."""
     entry = evidence.artifact(model)["variants"]["int8"]
-    return Measured(entry["agreement"], note=f"on {entry['n_inputs']} inputs of val, when the model was published")
+    return Measured(entry["agreement"], note=f"on {entry['n_inputs']} clips of val, at the model's threshold")
 
 
 def size(evidence: Evidence, model: str, variant: str) -> Measured:

@@ -1,6 +1,7 @@
 """What a variant costs and changes: differences to fp32, and forward times taken in turns.
 
-python -m training.measure WEIGHTS_DIR ARTIFACT_DIR    take the times in measured.json again, on a quiet machine
+python -m training.measure WEIGHTS_DIR ARTIFACT_DIR                  take the times in measured.json again
+python -m training.measure WEIGHTS_DIR ARTIFACT_DIR --dataset DIR    and the differences, on its validation clips
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ import torchvision
 from torch import Tensor, nn
 
 from model_defs.artifact import DEVICES, Artifact, ArtifactError, load_artifact, load_torchscript, read_manifest
-from model_defs.spec import VideoSpec
+from model_defs.calibration import Calibration
+from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
+from training.datasets import load_dataset, select
+from training.evaluation import spread_inputs
+from training.prepare import DEFAULT_CACHE, PreparedClip, prepare
 
 MEASURED_FILE = "measured.json"
 N_INPUTS_OFF_DEVICE = 4  # fp16 takes CPUs without fp16 arithmetic some 20 s a clip
@@ -28,11 +33,11 @@ N_INPUTS_OFF_DEVICE = 4  # fp16 takes CPUs without fp16 arithmetic some 20 s a c
 
 @dataclass(frozen=True)
 class Difference:
-    """Of p_fake (softmax of the logits, before calibration) from a reference's, over some inputs."""
+    """Of p_fake from a reference's, over some inputs."""
 
     max_abs: float
     mean_abs: float
-    agreement: float  # share of inputs with the same verdict at 0.5
+    agreement: float  # share of inputs with the same verdict
 
     def __str__(self) -> str:
         return (
@@ -41,17 +46,17 @@ class Difference:
 
 
 def compare(reference: nn.Module, module: nn.Module, inputs: Tensor, dtype: torch.dtype = torch.float32) -> Difference:
-    """Run both on the CPU, one input of (N, T, ...) at a time; `module` gets them as `dtype`."""
+    """Run both on the CPU, one input of (N, T, ...) at a time; `module` gets them as `dtype`. Nothing is calibrated."""
     with torch.inference_mode():
         expected = torch.cat([_p_fake(reference(one[None])[0]) for one in inputs])
         found = torch.cat([_p_fake(module(one[None].to(dtype))[0]) for one in inputs])
     return difference(expected, found)
 
 
-def difference(expected: Tensor, found: Tensor) -> Difference:
-    """Of two vectors of p_fake (N,). A value that is not a number counts as a difference of infinity."""
+def difference(expected: Tensor, found: Tensor, threshold: float = 0.5) -> Difference:
+    """Of two vectors of p_fake (N,), Fake from the threshold on. What is no number counts as infinitely different."""
     gap = (found - expected).abs().nan_to_num(nan=float("inf"))
-    agreement = ((found >= 0.5) == (expected >= 0.5)).float().mean().item()
+    agreement = ((found >= threshold) == (expected >= threshold)).float().mean().item()
     return Difference(gap.max().item(), gap.mean().item(), agreement)
 
 
@@ -76,7 +81,8 @@ def measure_variants(artifact_dir: Path, inputs: Tensor, n_repeats: int = 15) ->
 
     Args:
         artifact_dir: what `export_variants` wrote.
-        inputs: real ones, (N, T, ...) float32; all serve for the differences, the first for the times.
+        inputs: real ones, (N, T, ...) float32; all serve for the differences, which are those of calibrated answers and
+            of verdicts at the model's threshold, the first for the times.
         n_repeats: forward passes timed for each variant, after warm-up.
 
     Returns:
@@ -86,17 +92,18 @@ def measure_variants(artifact_dir: Path, inputs: Tensor, n_repeats: int = 15) ->
     """
     manifest = read_manifest(artifact_dir)
     loaded = load_runnable(artifact_dir)
-    expected = _all_p_fake(loaded["fp32"], inputs)
+    calibration = Calibration(**manifest.get("calibration", {}))
+    expected = _all_p_fake(loaded["fp32"], inputs, calibration)
     variants = {}
     for variant, entry in manifest["variants"].items():
         if variant in loaded:
-            found = _all_p_fake(loaded[variant], inputs)
+            found = _all_p_fake(loaded[variant], inputs, calibration)
         else:
             path = Path(artifact_dir) / entry["file"]
             module, meta = load_torchscript(path.read_bytes(), path, "cpu")
             off_device = Artifact(module, meta, loaded["fp32"].spec, variant, "cpu")
-            found = _all_p_fake(off_device, inputs[:N_INPUTS_OFF_DEVICE])
-        gap = difference(expected[: len(found)], found)
+            found = _all_p_fake(off_device, inputs[:N_INPUTS_OFF_DEVICE], calibration)
+        gap = difference(expected[: len(found)], found, calibration.threshold)
         variants[variant] = {
             "forward_ms": None,
             "device": loaded[variant].device if variant in loaded else "cpu",
@@ -138,6 +145,27 @@ def retime(weights_dir: Path, artifact_dir: Path, n_repeats: int = 31) -> dict:
     return measured
 
 
+def measure_again(weights_dir: Path, artifact_dir: Path, dataset: Path, cache_dir: Path = DEFAULT_CACHE) -> dict:
+    """Take all of measured.json again: `measure_variants` on the first input of each validation clip.
+
+    Returns:
+        The record as written.
+
+    Raises:
+        DatasetError: the data set has no usable validation clip.
+    """
+    spec = spec_from_dict(read_manifest(artifact_dir)["spec"])
+    clips = prepare(select(load_dataset(dataset), "val"), spec, cache_dir)
+    measured = measure_variants(artifact_dir, first_inputs(clips, spec))
+    write_measured(weights_dir, measured)
+    return measured
+
+
+def first_inputs(clips: Sequence[PreparedClip], spec: InputSpec) -> Tensor:
+    """The first input of every whole clip: (N, T, ...)."""
+    return torch.cat([inputs[:1] for inputs in spread_inputs(clips, spec, len(clips))])
+
+
 def load_runnable(artifact_dir: Path) -> dict[str, Artifact]:
     """The variants whose device is here: without CUDA all but fp16."""
     devices = {variant: DEVICES[variant][0] for variant in read_manifest(artifact_dir)["variants"]}
@@ -175,8 +203,9 @@ def _p_fake(logits: Tensor) -> Tensor:
     return logits[:, :2].float().softmax(dim=1)[:, 1]  # a third column is the distance of an anomaly gauge
 
 
-def _all_p_fake(artifact: Artifact, inputs: Tensor) -> Tensor:
-    return torch.cat([_p_fake(artifact.forward(one[None])[0]) for one in inputs])
+def _all_p_fake(artifact: Artifact, inputs: Tensor, calibration: Calibration) -> Tensor:
+    logits = torch.cat([artifact.forward(one[None])[0][:, :2].float() for one in inputs])
+    return torch.from_numpy(calibration.p_fake(logits.numpy()))
 
 
 def _cpu_name() -> str:
@@ -196,11 +225,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, metavar="N", help="torch threads, as in one worker (default 1)"
     )
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="compare verdicts on its validation clips, too")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if options.dataset:
+        measure_again(options.weights_dir, options.artifact_dir, options.dataset)
     measured = retime(options.weights_dir, options.artifact_dir, options.repeats)
     for variant, entry in measured["variants"].items():
-        print(f"{variant}: {entry['forward_ms']} ms")
+        agreement = f"fp32's verdict on {entry['agreement']:.1%} of {entry['n_inputs']} inputs"
+        print(f"{variant}: {entry['forward_ms']} ms, {agreement}")
 
 
 if __name__ == "__main__":

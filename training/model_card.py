@@ -125,7 +125,8 @@ def _measured_table(measured: Mapping) -> str:
     note = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in where.items())
     return (
         table(["variant", *(name.replace("_", " ") for name in columns)], rows)
-        + f"\n\nDifferences of p_fake from fp32, on validation clips. Measured on: {note}."
+        + "\n\nDifferences of p_fake from fp32, on validation clips; agreement of verdicts at the threshold. "
+        f"Measured on: {note}."
     )
 
 

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -31,14 +30,13 @@ from training.config import saved_data
 from training.datasets import Clip, DatasetError, load_dataset, select
 from training.evaluation import score_clips, spread_inputs
 from training.export import OBSERVER_FILE, export_variants
-from training.measure import measure_variants, write_measured
+from training.measure import first_inputs, measure_variants, write_measured
 from training.metrics import Estimate, summarize
 from training.model_card import model_card
 from training.prepare import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
 from training.quantization import calibrate, load_observer_state, quantize_int8, save_observer_state, static_part
 
 N_CALIBRATION_CLIPS = 40  # for int8 ranges: some hundred frames
-N_MEASURED_INPUTS = 24  # real clips that variants are compared on
 RANGES_SUFFIX = ".quantization.safetensors"  # of int8 ranges beside a checkpoint, where training settled them
 
 
@@ -115,9 +113,8 @@ def _write(
     save_weights(weights_path, net, meta)
     write_anomaly(folder, variants, clips["train"], clips["val"], spec)
 
-    inputs = torch.cat([part[:1] for part in spread_inputs(clips["val"], spec, N_MEASURED_INPUTS)])
     export_variants(folder, folder.parent / "artifact")
-    measured = measure_variants(folder.parent / "artifact", inputs)
+    measured = measure_variants(folder.parent / "artifact", first_inputs(clips["val"], spec))
     write_measured(folder, measured)
     (folder / "MODEL_CARD.md").write_text(model_card(meta, net, clips, figures, measured), encoding="utf-8")
     return figures

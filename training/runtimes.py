@@ -36,11 +36,12 @@ from training.evaluation import clip_inputs
 from training.export import WEIGHTS_FILE
 from training.measure import describe_machine, difference, interleaved_ms
 from training.prepare import DEFAULT_CACHE, prepare
-from training.publish import N_CALIBRATION_CLIPS, N_MEASURED_INPUTS
+from training.publish import N_CALIBRATION_CLIPS
 
 OPSET = 17
 PERCENTILE = 99.99  # of an activation, for ONNX Runtime; its min-max and entropy agreed with fp32 less often
 N_HISTOGRAM_CLIPS = 10  # it keeps every activation of all of them in memory
+N_COMPARED_CLIPS = 24
 PACKAGES = ("onnxruntime", "openvino", "nncf")
 HEADINGS = (
     "runtime",
@@ -223,7 +224,7 @@ def gather(modality: str, artifact: Path, clip: Path, dataset: Path | None, cach
             timed, [timed], [timed[index : index + 1] for index in range(len(timed))], "the sample clip alone"
         )
     calibration = _of_split(dataset, "train", N_CALIBRATION_CLIPS, spec, cache)
-    checked = [clip[:1] for clip in _of_split(dataset, "val", N_MEASURED_INPUTS, spec, cache)]
+    checked = [clip[:1] for clip in _of_split(dataset, "val", N_COMPARED_CLIPS, spec, cache)]
     words = f"calibrated on {len(calibration)} training clips, compared on {len(checked)} validation clips"
     return Inputs(timed, calibration, checked, words)
 

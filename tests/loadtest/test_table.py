@@ -37,9 +37,9 @@ def run(scenario: str, model: str, times_s: list[float], cache: str = "miss", cp
 
 EVIDENCE = Evidence(
     runs=[
-        run("single", "video", [0.1, 0.2, 0.4]),
-        run("single", "video", [0.3, 0.3, 0.3]),
-        run("single", "video", [0.2, 0.22, 0.24]),
+        run("single", "video_int8", [0.1, 0.2, 0.4]),
+        run("single", "video_int8", [0.3, 0.3, 0.3]),
+        run("single", "video_int8", [0.2, 0.22, 0.24]),
         run("single", "video_fp32", [0.44] * 3),
         run("single", "ensemble", [0.3] * 4, cpu_s=1.2),
         run("long", "ensemble", [0.36]),
@@ -101,7 +101,7 @@ def test_what_was_not_measured_says_why(name: str, quantity: str, note: str):
 
 
 def test_a_run_without_requests_makes_no_figure():
-    empty = replace(EVIDENCE, runs=[run("single", "video", [])])
+    empty = replace(EVIDENCE, runs=[run("single", "video_int8", [])])
     row = next(row for row in fill_in(empty) if (row.name, row.quantity) == ("video quantized", "latency p50"))
     assert row.measured is None
     assert not math.isnan(row.target)

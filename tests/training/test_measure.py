@@ -28,6 +28,8 @@ def test_difference_against_a_case_by_hand() -> None:
     assert found.max_abs == pytest.approx(0.5)
     assert found.mean_abs == pytest.approx(0.15)
     assert found.agreement == pytest.approx(0.75)
+    above = difference(torch.tensor([0.1, 0.6, 0.9, 0.4]), torch.tensor([0.2, 0.6, 0.4, 0.4]), threshold=0.95)
+    assert above.agreement == 1
 
 
 def test_no_number_is_no_agreement() -> None:
