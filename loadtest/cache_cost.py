@@ -67,12 +67,12 @@ class Served:
 
 
 ALONE = {"batchSize": 1}
-STANDARD = {"handler": {"variant": "fp32"}}
+QUANTIZED = {"handler": {"variant": "int8"}}
 SERVED = (
     Served("receive", "", "receive", {}),
     Served("receive_alone", "", "receive_alone", ALONE),
     Served("video", "video", "receive", {}),
-    Served("video_fp32", "video", "receive", STANDARD),
+    Served("video_int8", "video", "receive", QUANTIZED),
     Served("audio", "audio", "receive", {}),
     Served("ensemble", "ensemble", "receive", {}),
     Served("ensemble_alone", "ensemble", "receive_alone", ALONE),

@@ -51,13 +51,21 @@ class Evidence:
     def artifact(self, model: str) -> Mapping[str, Any]:
         return self.records[model]["artifacts"][model]
 
+    def figures(self, model: str, split: str) -> Mapping[str, Any]:
+        """variant -> measure -> value, low, high: of the exported files, else of the networks when published."""
+        artifact = self.artifact(model)
+        evaluated = artifact.get("figures", {}).get("splits", {}).get(split)
+        if evaluated is None:
+            return artifact["metrics"].get(split, {})
+        return {name.removeprefix(f"{model} "): entry["measures"] for name, entry in evaluated.items()}
+
     def of_scenario(self, scenario: str, model: str) -> list[Run]:
         return [run for run in self.runs if (run.scenario, run.model) == (scenario, model) and run.samples]
 
 
 def accuracy(evidence: Evidence, model: str, variant: str, split: str) -> Measured:
-    """Balanced accuracy at the threshold, as it was measured when the model was published; with its interval."""
-    known = evidence.artifact(model)["metrics"].get(split, {}).get(variant)
+    """Balanced accuracy at the threshold, as the archive states it; with its interval."""
+    known = evidence.figures(model, split).get(variant)
     if known is None:
         return Measured(None, note=f"the archive's manifest has no figures of {split}")
     figure, auc = known[FIGURE], known["auc"]
@@ -67,8 +75,8 @@ def accuracy(evidence: Evidence, model: str, variant: str, split: str) -> Measur
 
 def accuracy_lost(evidence: Evidence, model: str, split: str) -> Measured:
     """Balanced accuracy of fp32 less that of int8."""
-    known = evidence.artifact(model)["metrics"].get(split)
-    if known is None:
+    known = evidence.figures(model, split)
+    if not {"fp32", "int8"} <= set(known):
         return Measured(None, note=f"the archive's manifest has no figures of {split}")
     return Measured(known["fp32"][FIGURE]["value"] - known["int8"][FIGURE]["value"])
 

@@ -40,7 +40,7 @@ def test_a_model_and_its_floor_differ_in_the_handler_alone(store, served):
     assert (config["batchSize"] == 1) == (floor["batchSize"] == 1) == served.name.endswith("_alone")
     assert ("handler" in config) == bool(served.source)
     if served.source:
-        assert config["handler"]["variant"] == ("fp32" if served.name == "video_fp32" else "auto")
+        assert config["handler"]["variant"] == ("int8" if served.name == "video_int8" else "auto")
         assert config["handler"]["cache"]["max_items"] > 0
 
 
