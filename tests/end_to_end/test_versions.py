@@ -300,7 +300,7 @@ def run(versions_server, capsys) -> Callable[..., dict]:
 
 def test_the_command_line_takes_a_version_all_the_way(releases, run, wav):
     told = run("register", "audio-2.0.mar", "--clip", str(wav))
-    assert (told["version"], told["is_default"], told["variants"]) == ("2.0", False, {"audio": "int8"})
+    assert (told["version"], told["is_default"], told["variants"]) == ("2.0", False, {"audio": "fp32"})
     assert "registered: 1.0 (default), 2.0" in run("promote", MODEL, "7.0", status=1)["error"]
     assert run("promote", MODEL, "2.0", "--remove-old")["previous"] == "1.0"
     told = run("list")
