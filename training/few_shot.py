@@ -28,7 +28,17 @@ from tqdm import tqdm
 from model_defs.statistics_net import KernelMachine
 from training.checkpoint import write as write_checkpoint
 from training.datasets import Clip, load_dataset
-from training.growth import Read, halve, head_parameters, load_net, new_clips, prepare_all, read_clips, seat
+from training.growth import (
+    Read,
+    add_source_options,
+    halve,
+    head_parameters,
+    load_net,
+    new_clips,
+    prepare_all,
+    read_clips,
+    seat,
+)
 from training.metrics import equal_error_rate
 from training.prepare import DEFAULT_CACHE
 from training.run import command
@@ -124,16 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.few_shot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_source_options(parser)
     add = parser.add_argument
-    add("weights", type=Path, help="folder of published weights, or a checkpoint")
-    add("--dataset", type=Path, required=True, help="the data set that they were trained on")
-    add("--new", type=Path, metavar="DIR", help="a data set of new clips")
-    add("--systems", nargs="+", default=(), metavar="NAME", help="instead: systems of val clips that train lacks")
-    add(
-        "--with-test",
-        action="store_true",
-        help="and of test clips: to demonstrate, once; never to publish",
-    )
     add("--shots", type=int, nargs="+", default=[10, 20], metavar="N", help="clips to adapt to; default: 10 20")
     add("--draws", type=int, default=10, metavar="N", help="of the shots; default: %(default)s")
     add("--save-path", type=Path, help="keep an adapted checkpoint here")

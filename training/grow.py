@@ -33,6 +33,7 @@ from training.engine import Batches, Scores, Task, fit, seed_everything
 from training.evaluation import score_clips
 from training.growth import (
     Clips,
+    add_source_options,
     figures,
     halve,
     head_parameters,
@@ -168,16 +169,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.grow", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_source_options(parser)
     add = parser.add_argument
-    add("weights", type=Path, help="folder of published weights, or a checkpoint")
-    add("--dataset", type=Path, required=True, help="the data set that they were trained on")
-    add("--new", type=Path, metavar="DIR", help="a data set of new clips")
-    add("--systems", nargs="+", default=(), metavar="NAME", help="instead: systems of val clips that train lacks")
-    add(
-        "--with-test",
-        action="store_true",
-        help="and of test clips: to demonstrate, once; never to publish",
-    )
     add("--replay-share", type=float, default=Growth.replay_share, help="of each batch; default: %(default)s")
     add("--distillation", type=float, default=Growth.distillation, help="weight, 0 to 1; default: %(default)s")
     add("--part", choices=PARTS, help="of the network that learns; default: all, of a kernel machine the head")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,20 @@ class Clips:
         """What "new" is measured on: the held-out new clips, and where they are all fake, the real clips of val."""
         has_real = any(item.clip.label == 0 for item in self.held_out)
         return self.held_out if has_real else [*self.held_out, *(item for item in self.old if item.clip.label == 0)]
+
+
+def add_source_options(parser: ArgumentParser) -> None:
+    """What is grown, and from which clips: `weights`, and what `load_dataset` and `new_clips` are asked for."""
+    add = parser.add_argument
+    add("weights", type=Path, help="folder of published weights, or a checkpoint")
+    add("--dataset", type=Path, required=True, help="the data set that they were trained on")
+    add("--new", type=Path, metavar="DIR", help="a data set of new clips")
+    add("--systems", nargs="+", default=(), metavar="NAME", help="instead: systems of val clips that train lacks")
+    add(
+        "--with-test",
+        action="store_true",
+        help="and of test clips: to demonstrate, once; never to publish",
+    )
 
 
 def load_net(weights: Path) -> tuple[nn.Module, dict, InputSpec]:
