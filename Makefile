@@ -11,7 +11,7 @@ SAMPLE := build/sample.mp4
 ARTIFACTS := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
 ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
 CODE := $(wildcard model_defs/*.py model_defs/caching/*.py handlers/*.py)
-EXPORT_CODE := $(patsubst %,training/%.py,anomaly export measure optimization quantization)
+EXPORT_CODE := training/export.py $(patsubst %,training/exporting/%.py,anomaly folding measurement quantization variants)
 
 DATA ?= ../shared/data
 VIDEO_DATA ?= $(DATA)/video

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from model_defs.spec import spec_from_dict, spec_to_dict
 from model_defs.weights import load_weights
-from training import checkpoint
-from training.checkpoint import RunError
+from training.loop import checkpoint
+from training.loop.checkpoint import RunError
 
 
 def average(paths: Sequence[Path]) -> dict:

@@ -23,7 +23,7 @@ from model_defs.media import Media
 from model_defs.options import DetectOptions
 from model_defs.scorer import Scorer, VideoScorer
 from model_defs.video_input import video_tensor
-from training.measure import describe_machine, forward_times_ms, interleaved_ms, load_runnable
+from training.exporting.measurement import describe_machine, forward_times_ms, interleaved_ms, load_runnable
 
 STAGES = ("decode", "faces", "features", "forward")
 NOT_MEASURED = "–"  # the device is absent, or the weights were published without it

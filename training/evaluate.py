@@ -27,23 +27,22 @@ from model_defs.artifact import ArtifactError, read_manifest
 from model_defs.errors import ModelLoadError
 from model_defs.fusion import DEFAULT_WEIGHTS
 from model_defs.weights import sha256_of
-from training.clip import SPLITS, Clip, DatasetError, select
-from training.datasets import SPLIT_ORIGINS, load_dataset
-from training.measure import describe_machine
+from training.data.clip import SPLITS, Clip, DatasetError, select
+from training.data.datasets import SPLIT_ORIGINS, load_dataset
+from training.data.prepared import check_contents
+from training.exporting.measurement import describe_machine
 from training.metadata_floor import N_TREES, metadata_floor
-from training.prepare import check_contents
 from training.reporting import figures
 from training.reporting.adversarial import BUDGET_UNITS, attacks, score_attacked
 from training.reporting.degrade import DEGRADATIONS
 from training.reporting.figures import Resampling
 from training.reporting.pairs import make_pairs, score_pairs
-from training.reporting.report import write_report
+from training.reporting.report import DEFAULT_OUTPUT, write_report
 from training.reporting.scoring import ClipScores, Contender, ScoreCache, score_clips
 from training.reporting.subset import balanced_subset
 from training.reporting.unlike import N_FILES, score_unlike
 
 DEFAULT_ARTIFACTS = (Path("build/artifacts/video"), Path("build/artifacts/audio"))
-DEFAULT_OUTPUT = Path("build/evaluation")
 DEFAULT_RESAMPLING = Resampling()
 VARIANTS = ("fp32", "int8")  # that run on any CPU
 TEST_NOTE = "The test split was opened. It is for one measurement, when everything is decided: choose nothing by it."

@@ -26,9 +26,11 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from model_defs.statistics_net import KernelMachine
-from training.checkpoint import write as write_checkpoint
-from training.datasets import Clip, load_dataset
-from training.growth import (
+from training.data.datasets import Clip, load_dataset
+from training.data.prepared import DEFAULT_CACHE
+from training.evaluation.metrics import equal_error_rate
+from training.loop.checkpoint import write as write_checkpoint
+from training.run.growth import (
     Read,
     add_source_options,
     halve,
@@ -39,9 +41,7 @@ from training.growth import (
     read_clips,
     seat,
 )
-from training.metrics import equal_error_rate
-from training.prepare import DEFAULT_CACHE
-from training.run import command
+from training.run.lifecycle import command
 
 RATES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3)  # 0 leaves the classifier as it is, where shots left out gain nothing
 SHOT_SHARE = 0.25  # of the cost; the rest is the replayed clips'

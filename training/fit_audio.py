@@ -19,18 +19,18 @@ from tqdm import tqdm
 from model_defs.registry import build_network
 from model_defs.spec import LABELS, AudioSpec, spec_to_dict
 from model_defs.statistics_net import StatisticsNet
-from training import checkpoint
-from training.audio_task import AudioExamples, AudioTraining
-from training.checkpoint import RunError
-from training.config import SETTINGS_SUFFIX, DataConfig, RunConfig, audio_fit_parser, input_spec
-from training.datasets import select
-from training.engine import seed_everything
-from training.evaluation import score_clips
-from training.metrics import summarize
-from training.options import OptionsParser
-from training.prepare import PreparedClip
-from training.run import command, export, prepared_splits, report
-from training.self_vocode import vocoded_copies
+from training.augmentation.vocoded import vocoded_copies
+from training.data.datasets import select
+from training.data.prepared import PreparedClip
+from training.evaluation.metrics import summarize
+from training.evaluation.scores import score_clips
+from training.loop import checkpoint
+from training.loop.checkpoint import RunError
+from training.loop.engine import seed_everything
+from training.run.config import SETTINGS_SUFFIX, DataConfig, RunConfig, audio_fit_parser, input_spec
+from training.run.lifecycle import command, export, prepared_splits, report
+from training.run.options import OptionsParser
+from training.tasks.audio import AudioExamples, AudioTraining
 
 EPILOG = """examples:
   what is served:
@@ -39,8 +39,9 @@ EPILOG = """examples:
     %(prog)s --config audio --dataset clips/ --vocoded-share 0.3 --vocoders mel
 
 There are no epochs: statistics are taken of every clip as it is, of damaged copies of it, and of real clips that were
-taken apart and put together again (training/vocoders.py); a support vector machine over them is solved at once.
-Minutes on one core for a thousand clips. Beside --save-path lies what training leaves, with a history of one line.
+taken apart and put together again (training/augmentation/vocoders.py); a support vector machine over them is solved
+at once. Minutes on one core for a thousand clips. Beside --save-path lies what training leaves, with a history of one
+line.
 """
 
 
@@ -50,7 +51,7 @@ class KernelFit:
 
     Attributes:
         n_damaged: copies of each clip that are degraded as in training by epochs, beside the clip as it is.
-        vocoded_share: weight of vocoded real clips among the fakes, 0 to 1; see `training.vocoders`.
+        vocoded_share: weight of vocoded real clips among the fakes, 0 to 1; see `training.augmentation.vocoders`.
         vocoders: that make them.
         sharpness: of the kernel; at 1 its exponent is the mean squared difference of the statistics.
         penalty: of each support vector that is on the wrong side (C).

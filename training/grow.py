@@ -26,12 +26,13 @@ from torch.nn import functional
 from model_defs.spec import AudioSpec, InputSpec
 from model_defs.statistics_net import KernelMachine
 from model_defs.weights import load_weights
-from training.audio_task import AudioTask, AudioTraining
-from training.checkpoint import RunError
-from training.datasets import DatasetError, load_dataset
-from training.engine import Batches, Scores, Task, fit, seed_everything
-from training.evaluation import score_clips
-from training.growth import (
+from training.data.datasets import DatasetError, load_dataset
+from training.data.prepared import DEFAULT_CACHE
+from training.evaluation.scores import Scores, score_clips
+from training.loop.checkpoint import RunError
+from training.loop.engine import Batches, Task, fit, seed_everything
+from training.loop.train_config import TrainConfig
+from training.run.growth import (
     Clips,
     add_source_options,
     figures,
@@ -44,10 +45,9 @@ from training.growth import (
     seat,
     table,
 )
-from training.prepare import DEFAULT_CACHE
-from training.run import command, export
-from training.train_config import TrainConfig
-from training.video_task import VideoTask, VideoTraining
+from training.run.lifecycle import command, export
+from training.tasks.audio import AudioTask, AudioTraining
+from training.tasks.video import VideoTask, VideoTraining
 
 PARTS = ("all", "head")
 
@@ -83,7 +83,7 @@ class Growth:
 
 
 class GrowthTask:
-    """Batches of old and new examples; validation on both. See `training.engine.Task`."""
+    """Batches of old and new examples; validation on both. See `training.loop.engine.Task`."""
 
     def __init__(
         self, network: str, spec: InputSpec, clips: Clips, teacher: nn.Module, growth: Growth, seed: int
@@ -148,7 +148,7 @@ def grow(
     """Train, keep the best epoch by the AUC on old and new val clips together, and compare with the old network.
 
     Returns:
-        The grown network, and `before` and `after`: see `training.growth.figures`.
+        The grown network, and `before` and `after`: see `training.run.growth.figures`.
     """
     seed_everything(config.seed)
     before = figures(net, clips, spec)

@@ -18,13 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from model_defs.registry import build_network
-from training.config import DataConfig, RunConfig, input_spec
-from training.datasets import Clip, select
-from training.evaluation import score_clips
+from training.data.datasets import Clip, select
+from training.data.prepared import prepare
+from training.evaluation.metrics import summarize
+from training.evaluation.scores import score_clips
 from training.fit_audio import KernelFit, collect, fit_network, options
-from training.metrics import summarize
-from training.prepare import prepare
-from training.run import command
+from training.run.config import DataConfig, RunConfig, input_spec
+from training.run.lifecycle import command
 
 N_FOLDS = 3
 LARGE_SOURCE = 40  # real clips of one source above which its groups are dealt out

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from model_defs.audio_input import frame_rms
 from model_defs.errors import DetectionError
 from model_defs.media import Media
-from training.datasets import Clip, load_dataset, require_both_classes, select
-from training.metrics import summarize
+from training.data.datasets import Clip, load_dataset, require_both_classes, select
+from training.evaluation.metrics import summarize
 
 RATE_HZ = 16_000
 N_TREES = 400

@@ -11,19 +11,15 @@ from __future__ import annotations
 import copy
 import io
 import statistics
-import warnings
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
-from model_defs.audio_net import AudioNet, SpectrogramNet
-from model_defs.statistics_net import StatisticsNet
-from model_defs.video_net import FrameSequenceNet
 from training.compress.pruning import prune as prune_weights
-from training.measure import interleaved_ms
-from training.quantization import quantize_dynamically
+from training.exporting.folding import fold_batch_norms
+from training.exporting.measurement import interleaved_ms
+from training.exporting.quantization import quantize_dynamically
 
 BYTES_PER_MB = 2**20
 
@@ -36,7 +32,7 @@ def optimize_model_for_deployment(
     Args:
         model: a network; it is left as it is.
         quantize: int8 weights for LSTM, GRU and linear layers; the result runs on the CPU. Int8
-            convolutions need calibration data: see `training.quantization.quantize_int8`.
+            convolutions need calibration data: see `training.exporting.quantization.quantize_int8`.
         prune: set the smallest weights to zero before; see `training.compress.pruning`, which also trains afterwards.
         pruning_amount: their share, from 0 to below 1.
 
@@ -48,28 +44,6 @@ def optimize_model_for_deployment(
         prune_weights(optimized, pruning_amount)
     optimized = fold_batch_norms(optimized).requires_grad_(False)
     return quantize_dynamically(optimized) if quantize else optimized
-
-
-def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """The model in eval mode with each batch norm folded into the convolution before it; the same function.
-
-    A model that torch.fx cannot trace as a whole comes back unchanged, with a warning.
-    """
-    model = model.eval()
-    if not any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in model.modules()):
-        return model
-    if isinstance(model, StatisticsNet):
-        return model  # its batch norm follows no convolution
-    if isinstance(model, FrameSequenceNet):
-        model.backbone = fuse(model.backbone)
-    elif isinstance(model, (AudioNet, SpectrogramNet)):
-        model.local = fuse(model.local)
-    else:
-        try:
-            return fuse(model)
-        except torch.fx.proxy.TraceError as error:
-            warnings.warn(f"batch norms were not folded: {error}", stacklevel=2)
-    return model
 
 
 class ModelOptimizer:

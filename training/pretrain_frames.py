@@ -17,11 +17,11 @@ from torch import nn
 from model_defs.registry import NETWORKS, build_network
 from model_defs.video_net import FrameScoreNet
 from model_defs.weights import load_weights
-from training.config import FramesModel, input_spec, video_parser
-from training.options import OptionsParser
-from training.run import Prepared, command, train
+from training.run.config import FramesModel, input_spec, video_parser
+from training.run.lifecycle import Prepared, command, train
+from training.run.options import OptionsParser
+from training.tasks.video import VideoTask
 from training.train_video import backbone_weights, video_training
-from training.video_task import VideoTask
 
 EPILOG = """The last epoch is at <save path>.last.pt, the best by validation AUC at --save-path."""
 DEFAULTS = {"epochs": 20, "lr": 3e-4, "head_lr_factor": 3.0, "batch_size": 32, "train_frames": 1}

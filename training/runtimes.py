@@ -31,12 +31,12 @@ from model_defs.engine import load_engine
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
 from model_defs.weights import load_weights
 from training.bench import clip_inputs as sample_inputs
-from training.datasets import load_dataset, select
-from training.evaluation import clip_inputs
-from training.export import WEIGHTS_FILE
-from training.measure import describe_machine, difference, interleaved_ms
-from training.prepare import DEFAULT_CACHE, prepare
-from training.publish import N_CALIBRATION_CLIPS
+from training.data.datasets import load_dataset, select
+from training.data.prepared import DEFAULT_CACHE, prepare
+from training.evaluation.scores import clip_inputs
+from training.exporting.measurement import describe_machine, difference, interleaved_ms
+from training.exporting.publication import N_CALIBRATION_CLIPS
+from training.exporting.variants import WEIGHTS_FILE
 
 OPSET = 17
 PERCENTILE = 99.99  # of an activation, for ONNX Runtime; its min-max and entropy agreed with fp32 less often

@@ -12,10 +12,10 @@ from torch import nn
 
 from model_defs.registry import build_network
 from model_defs.weights import load_weights
-from training.audio_task import AudioTask, AudioTraining
-from training.config import audio_parser, input_spec
-from training.options import OptionsParser
-from training.run import Prepared, command, train
+from training.run.config import audio_parser, input_spec
+from training.run.lifecycle import Prepared, command, train
+from training.run.options import OptionsParser
+from training.tasks.audio import AudioTask, AudioTraining
 
 EPILOG = """examples:
   the classic form:

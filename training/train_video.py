@@ -13,11 +13,11 @@ from torch import nn
 from model_defs.registry import build_network
 from model_defs.spec import VideoSpec
 from model_defs.weights import load_weights
-from training.config import VideoModel, input_spec, video_parser
-from training.frame_net import load_backbone
-from training.options import OptionsParser, Settings
-from training.run import Prepared, command, train
-from training.video_task import VideoTask, VideoTraining
+from training.run.config import VideoModel, input_spec, video_parser
+from training.run.lifecycle import Prepared, command, train
+from training.run.options import OptionsParser, Settings
+from training.tasks.frame_net import load_backbone
+from training.tasks.video import VideoTask, VideoTraining
 
 EPILOG = """examples:
   the classic form, with ImageNet weights where they can be downloaded:

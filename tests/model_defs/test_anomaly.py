@@ -13,7 +13,7 @@ from model_defs.anomaly import (
     with_gauge,
 )
 from model_defs.registry import NETWORKS, build_network
-from training.export import check_inputs, script
+from training.exporting.variants import check_inputs, script
 
 SCALE = AnomalyScale(tuple(np.linspace(10.0, 20.0, 101)))
 

@@ -11,7 +11,7 @@ from model_defs.artifact import ArtifactError, load_artifact
 from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import spec_to_dict
 from model_defs.weights import save_weights
-from training.export import check_inputs, export_variants
+from training.exporting.variants import check_inputs, export_variants
 
 NAME = "audio_light"
 SPEC = NETWORKS[NAME].spec

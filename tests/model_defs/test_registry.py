@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model_defs.registry import NETWORKS, build_network
-from training.export import check_inputs, script
+from training.exporting.variants import check_inputs, script
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

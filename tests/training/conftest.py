@@ -11,7 +11,7 @@ import pytest
 
 from tests.clips import tone, write_audio, write_clip
 from tests.training.artifacts import AUDIO_SPEC, VIDEO_SPEC, BrightNet, SteadyNet, write_artifact
-from training.metrics import summarize
+from training.evaluation.metrics import summarize
 
 LABELS = ("real", "fake")
 

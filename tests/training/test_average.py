@@ -11,7 +11,7 @@ from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import LABELS, spec_to_dict
 from model_defs.weights import load_weights, save_weights
 from training.average import average, main
-from training.checkpoint import RunError
+from training.loop.checkpoint import RunError
 
 
 def write_checkpoint(path: Path, network: str, factor: float, labels: tuple[str, ...] = LABELS) -> Path:

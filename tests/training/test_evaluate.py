@@ -10,10 +10,10 @@ import pytest
 
 from model_defs.artifact import Artifact, load_artifact
 from tests.training.artifacts import AUDIO_SPEC
-from training.datasets import load_dataset, select
+from training.data.datasets import load_dataset, select
+from training.data.prepared import prepare
 from training.evaluate import TEST_NOTE, contenders_of, evaluate, main
-from training.evaluation import score_clips
-from training.prepare import prepare
+from training.evaluation.scores import score_clips
 from training.reporting.figures import Resampling
 from training.reporting.scoring import ScoreCache
 

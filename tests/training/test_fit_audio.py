@@ -12,11 +12,11 @@ from sklearn.svm import SVC
 from model_defs.registry import NETWORKS, build_network
 from model_defs.statistics_net import StatisticsNet
 from model_defs.weights import load_weights
-from training.checkpoint import RunError
-from training.datasets import load_dataset, select
-from training.evaluation import score_clips
+from training.data.datasets import load_dataset, select
+from training.data.prepared import prepare
+from training.evaluation.scores import score_clips
 from training.fit_audio import Examples, KernelFit, collect, fit_network, main
-from training.prepare import prepare
+from training.loop.checkpoint import RunError
 
 SPEC = NETWORKS["audio_statistics"].spec
 pytestmark = pytest.mark.usefixtures("few_resamples")

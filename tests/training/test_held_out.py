@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.clips import tone, write_audio
-from training.clip import Clip
+from training.data.clip import Clip
 from training.held_out import LARGE_GROUP, main, system_folds
 
 

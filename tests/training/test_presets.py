@@ -9,8 +9,8 @@ import re
 import pytest
 import yaml
 
-from training.options import PRESETS_DIR, preset_names, preset_spec
-from training.sources import FORMATS
+from training.data.sources import FORMATS
+from training.run.options import PRESETS_DIR, preset_names, preset_spec
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 

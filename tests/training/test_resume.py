@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.conftest import PROJECT_DIR
-from training.checkpoint import RunError
+from training.loop.checkpoint import RunError
 from training.train_audio import main
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -23,7 +23,8 @@ N_EXAMPLES_BEFORE = 13  # of eight an epoch: the second is under way
 # Stops in the middle of the second epoch until it is killed; torch gets as many threads as here, for sums to be equal.
 PROGRAM = f"""
 import sys, time, torch
-from training import audio_task, train_audio
+from training.tasks import audio as audio_task
+from training import train_audio
 torch.set_num_threads(int(sys.argv[1]))
 make, n_made = audio_task.AudioExamples.__getitem__, 0
 def make_or_wait(examples, draw):

@@ -12,10 +12,10 @@ import torch
 from model_defs.artifact import load_artifact
 from model_defs.spec import spec_from_dict
 from model_defs.weights import load_weights
-from training.datasets import DatasetError, LeakError, load_dataset, select
-from training.evaluation import score_clips
-from training.prepare import prepare
-from training.run import export
+from training.data.datasets import DatasetError, LeakError, load_dataset, select
+from training.data.prepared import prepare
+from training.evaluation.scores import score_clips
+from training.run.lifecycle import export
 from training.train_audio import main
 
 from .conftest import write_dataset

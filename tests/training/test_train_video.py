@@ -18,13 +18,13 @@ from model_defs.artifact import load_artifact
 from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import spec_from_dict, spec_to_dict
 from model_defs.weights import load_weights
-from training.datasets import load_dataset, select
-from training.draws import Draw
-from training.evaluation import score_clips
-from training.prepare import prepare
+from training.data.datasets import load_dataset, select
+from training.data.draws import Draw
+from training.data.prepared import prepare
+from training.evaluation.scores import score_clips
 from training.pretrain_frames import main as pretrain_frames
+from training.tasks.video import VideoTask, VideoTraining, _VideoExamples
 from training.train_video import main as train_video
-from training.video_task import VideoTask, VideoTraining, _VideoExamples
 
 from .conftest import write_dataset
 

@@ -21,7 +21,7 @@ from training.compress import comparison, steps
 from training.compress.comparison import Entry
 from training.compress.distillation import Distillation
 from training.compress.workpiece import Workpiece, open_workpiece
-from training.run import command
+from training.run.lifecycle import command
 
 TABLE_WIDTH = 190
 PROG = "python -m training.compress"

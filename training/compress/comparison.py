@@ -19,13 +19,12 @@ from torch import nn
 
 from model_defs.calibration import Calibration
 from model_defs.spec import InputSpec
-from training.calibration import NoBetterThanChanceError, fit_calibration
-from training.engine import Scores
-from training.evaluation import clip_inputs, score_clips
-from training.export import build_variant, round_floats, script, serialize
-from training.measure import describe_machine, difference, interleaved_ms
-from training.metrics import Estimate, summarize
-from training.run import Prepared
+from training.evaluation.calibration import NoBetterThanChanceError, fit_calibration
+from training.evaluation.metrics import Estimate, summarize
+from training.evaluation.scores import Scores, clip_inputs, score_clips
+from training.exporting.measurement import describe_machine, difference, interleaved_ms
+from training.exporting.variants import build_variant, round_floats, script, serialize
+from training.run.lifecycle import Prepared
 
 N_REPEATS = 31  # forward passes timed, in turns
 N_RESAMPLES = 1_000

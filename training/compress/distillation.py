@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from model_defs.media import AudioSegment
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec, spec_to_dict
-from training.audio_task import AudioExamples, AudioTask, AudioTraining, shown_steps
-from training.checkpoint import RunError
-from training.engine import Batches, Loss, Scores, Task
-from training.evaluation import score_clips
-from training.run import Prepared
+from training.evaluation.scores import Scores, score_clips
+from training.loop.checkpoint import RunError
+from training.loop.engine import Batches, Loss, Task
+from training.run.lifecycle import Prepared
+from training.tasks.audio import AudioExamples, AudioTask, AudioTraining, shown_steps
 
 # What the networks of one batch are fed: (inputs of the task) -> (the teacher's, the student's).
 Views = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -73,7 +73,7 @@ def with_teacher(labels: Tensor, teacher_logits: Tensor) -> Tensor:
 
 
 class DistillationTask:
-    """The training of a student; see `training.engine.Task`. Use `loss` with it.
+    """The training of a student; see `training.loop.engine.Task`. Use `loss` with it.
 
     Args:
         task: gives the batches, of which both networks are shown the same examples.

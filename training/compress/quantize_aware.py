@@ -3,10 +3,10 @@
 B. Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference"
 (CVPR 2018): the forward pass rounds weights and activations as int8 does, gradients pass as if it did not.
 
-The rounding is that of `training.quantization`: 7-bit weights by channel, 8-bit activations within the ranges that
-`calibrate` finds. Ranges are found anew before each epoch until they are frozen, and then, with the statistics of batch
-norm, stay as they are: the last epochs learn exactly what will be served. A run leaves ordinary weights and their
-ranges, so publishing and exporting convert them as they convert any others.
+The rounding is that of `training.exporting.quantization`: 7-bit weights by channel, 8-bit activations within the
+ranges that `calibrate` finds. Ranges are found anew before each epoch until they are frozen, and then, with the
+statistics of batch norm, stay as they are: the last epochs learn exactly what will be served. A run leaves ordinary
+weights and their ranges, so publishing and exporting convert them as they convert any others.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch.ao.nn.intrinsic.qat import freeze_bn_stats
 from torch.ao.quantization import FakeQuantize, MinMaxObserver, MovingAveragePerChannelMinMaxObserver, QConfig
 from torch.ao.quantization.quantize_fx import prepare_qat_fx
 
-from training.engine import Batches, Scores, Task
-from training.quantization import (
+from training.evaluation.scores import Scores
+from training.exporting.quantization import (
     WEIGHT_LEVELS,
     calibrate,
     observers_by_name,
@@ -32,6 +32,7 @@ from training.quantization import (
     trace_part,
     with_part,
 )
+from training.loop.engine import Batches, Task
 
 _QCONFIG = QConfig(
     activation=FakeQuantize.with_args(
@@ -49,7 +50,7 @@ def make_aware(net: nn.Module, ranges: dict[str, Tensor]) -> nn.Module:
 
     Args:
         net: a network with 2-D convolutions; training the result trains it.
-        ranges: of `training.quantization.calibrate`.
+        ranges: of `training.exporting.quantization.calibrate`.
 
     Raises:
         ValueError: the network has none, or the ranges are of another one.
@@ -70,7 +71,7 @@ def ranges_in(aware: nn.Module) -> dict[str, Tensor]:
 
 
 class AwareTask:
-    """A task whose network rounds; see `training.engine.Task`.
+    """A task whose network rounds; see `training.loop.engine.Task`.
 
     Args:
         task: batches and validation.

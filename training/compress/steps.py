@@ -20,13 +20,19 @@ from training.compress.distillation import Distillation, DistillationTask, copy_
 from training.compress.pruning import Scope, keep_pruned, prune
 from training.compress.quantize_aware import AwareTask, make_aware, ranges_in
 from training.compress.workpiece import Workpiece, write_checkpoint
-from training.config import input_spec
-from training.engine import seed_everything
-from training.evaluation import spread_inputs
-from training.prepare import prepare
-from training.publish import N_CALIBRATION_CLIPS, RANGES_SUFFIX
-from training.quantization import calibrate, quantize_dynamically, quantize_int8, save_observer_state, static_part
-from training.run import Prepared
+from training.data.prepared import prepare
+from training.evaluation.scores import spread_inputs
+from training.exporting.publication import N_CALIBRATION_CLIPS, RANGES_SUFFIX
+from training.exporting.quantization import (
+    calibrate,
+    quantize_dynamically,
+    quantize_int8,
+    save_observer_state,
+    static_part,
+)
+from training.loop.engine import seed_everything
+from training.run.config import input_spec
+from training.run.lifecycle import Prepared
 from training.train_video import backbone_weights
 
 MODEL_FILE = "model.pt"  # in the output folder: the compressed network, as a checkpoint

@@ -15,16 +15,16 @@ from model_defs.registry import NETWORKS
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict, spec_to_dict
 from model_defs.video_net import FrameScoreNet
 from model_defs.weights import load_weights
-from training import checkpoint
-from training.audio_task import AudioTask, AudioTraining
-from training.checkpoint import RunError
-from training.config import SETTINGS_SUFFIX, DataConfig
-from training.engine import Loss, Task, fit
-from training.options import Settings, load_preset, preset_names
-from training.run import Prepared, prepared_splits, resolve_device
-from training.train_config import TrainConfig
+from training.loop import checkpoint
+from training.loop.checkpoint import RunError
+from training.loop.engine import Loss, Task, fit
+from training.loop.train_config import TrainConfig
+from training.run.config import SETTINGS_SUFFIX, DataConfig
+from training.run.lifecycle import Prepared, prepared_splits, resolve_device
+from training.run.options import Settings, load_preset, preset_names
+from training.tasks.audio import AudioTask, AudioTraining
+from training.tasks.video import VideoTask
 from training.train_video import video_training
-from training.video_task import VideoTask
 
 TRAINING_SCRIPTS = ("train_audio", "train_video", "pretrain_frames")
 

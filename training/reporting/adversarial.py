@@ -24,7 +24,7 @@ from model_defs.artifact import Artifact
 from model_defs.errors import DetectionError
 from model_defs.spec import VideoSpec
 from model_defs.weights import sha256_of
-from training.clip import Clip
+from training.data.clip import Clip
 from training.reporting.scoring import ClipScores, Contender, ScoreCache, network_input, sampled
 
 STEP_SHARE = 2.5  # PGD's steps together could go so many times as far as the budget (Madry and others)

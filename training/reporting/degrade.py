@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from model_defs.errors import DetectionError, ErrorCode
-from training.audio_codecs import Codec, decode, encode
+from training.augmentation.audio_codecs import Codec, decode, encode
 
 AUDIO_RATE_HZ = 16_000  # that sounds are degraded at
 NEAR_LOSSLESS_CRF = 10  # of the clip after a change to its pictures, so that the change alone is measured

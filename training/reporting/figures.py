@@ -11,9 +11,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from model_defs.anomaly import AnomalyScale
 from model_defs.calibration import Calibration
 from model_defs.fusion import DEFAULT_WEIGHTS
-from training.calibration import calibration_measures, compare_methods, crossfit
-from training.engine import Scores
-from training.metrics import (
+from training.evaluation.calibration import calibration_measures, compare_methods, crossfit
+from training.evaluation.metrics import (
     ALL_MEASURES,
     calibration_error_by_chance,
     reliability,
@@ -21,6 +20,7 @@ from training.metrics import (
     threshold_at,
     within_source_auc,
 )
+from training.evaluation.scores import Scores
 from training.reporting.pairs import PairScores, fit_weights
 from training.reporting.scoring import ClipScores, Contender, margin_logits
 

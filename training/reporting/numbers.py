@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from model_defs.weights import sha256_of
-from training.evaluate import DEFAULT_OUTPUT
-from training.model_card import FIGURES_END, FIGURES_START, table
+from training.exporting.model_card import FIGURES_END, FIGURES_START, table
+from training.reporting.report import DEFAULT_OUTPUT
 
 STORED = Path("weights/report.json")
 SHOWN = {"auc": "ROC-AUC", "eer": "EER", "balanced_accuracy": "balanced accuracy"}

@@ -18,7 +18,7 @@ from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import DetectionError
 from model_defs.fusion import fuse
 from model_defs.weights import sha256_of
-from training.clip import Clip
+from training.data.clip import Clip
 from training.reporting.degrade import refusing
 from training.reporting.scoring import Contender, ScoreCache
 

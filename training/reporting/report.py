@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.prepare import write_atomically
+from training.data.prepared import write_atomically
 from training.reporting import plots
 
+DEFAULT_OUTPUT = Path("build/evaluation")  # of `training.evaluate`
 MEASURE_NAMES = {
     "auc": "ROC-AUC",
     "ap": "AP",

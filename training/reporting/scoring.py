@@ -24,7 +24,7 @@ from model_defs.scorer import SCORERS, Scorer
 from model_defs.spec import VideoSpec
 from model_defs.video_input import video_tensor
 from model_defs.weights import sha256_of
-from training.clip import Clip
+from training.data.clip import Clip
 from training.reporting.degrade import Degradation
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
-from training.clip import Clip
+from training.data.clip import Clip
 
 
 def balanced_subset(clips: Sequence[Clip], n_clips: int) -> list[Clip]:

@@ -19,8 +19,8 @@ from scipy.signal import lfilter
 from tqdm import tqdm
 
 from model_defs.weights import sha256_of
-from training.audio_codecs import Codec, encode
-from training.clip import MEDIA_SUFFIXES, DatasetError
+from training.augmentation.audio_codecs import Codec, encode
+from training.data.clip import MEDIA_SUFFIXES, DatasetError
 from training.reporting.scoring import Contender, ScoreCache, sampled, score_file
 
 MADE = 1  # raise it when the way of making a file changes

@@ -8,9 +8,9 @@ from torch import nn
 from model_defs.registry import build_network
 from training.compress import comparison
 from training.compress.comparison import Row, auc_change, markdown, share_of_zeros
-from training.engine import Scores
-from training.metrics import Estimate
-from training.quantization import quantize_dynamically
+from training.evaluation.metrics import Estimate
+from training.evaluation.scores import Scores
+from training.exporting.quantization import quantize_dynamically
 
 
 def _scores(margins, labels, groups) -> Scores:

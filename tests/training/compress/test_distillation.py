@@ -9,8 +9,6 @@ import torch
 
 from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import AudioSpec, VideoSpec
-from training.audio_task import AudioTask, AudioTraining
-from training.checkpoint import RunError
 from training.compress.distillation import (
     Distillation,
     DistillationTask,
@@ -19,11 +17,13 @@ from training.compress.distillation import (
     shared_views,
     with_teacher,
 )
-from training.datasets import load_dataset
-from training.engine import fit
-from training.prepare import prepare
-from training.train_config import TrainConfig
-from training.video_task import VideoTask, VideoTraining
+from training.data.datasets import load_dataset
+from training.data.prepared import prepare
+from training.loop.checkpoint import RunError
+from training.loop.engine import fit
+from training.loop.train_config import TrainConfig
+from training.tasks.audio import AudioTask, AudioTraining
+from training.tasks.video import VideoTask, VideoTraining
 
 BANDS = replace(NETWORKS["audio_bands"].spec, hop_length=1024)
 

@@ -13,13 +13,13 @@ import torch
 from model_defs.registry import NETWORKS, build_network
 from model_defs.spec import VideoSpec, spec_from_dict, spec_to_dict
 from model_defs.weights import load_weights
-from training.calibration import NoBetterThanChanceError
 from training.compress import comparison
 from training.compress.__main__ import EXAMPLES, main, parser
-from training.config import saved_data
-from training.options import PRESETS_DIR
-from training.publish import RANGES_SUFFIX, publish
-from training.quantization import calibrate, load_observer_state
+from training.evaluation.calibration import NoBetterThanChanceError
+from training.exporting.publication import RANGES_SUFFIX, publish
+from training.exporting.quantization import calibrate, load_observer_state
+from training.run.config import saved_data
+from training.run.options import PRESETS_DIR
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 SPEC = replace(NETWORKS["audio_bands"].spec, hop_length=2048)

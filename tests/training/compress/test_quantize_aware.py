@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model_defs.registry import build_network
 from training.compress.quantize_aware import freeze_batch_norm, make_aware, ranges_in
-from training.quantization import calibrate, quantize_int8, set_ranges, static_part
+from training.exporting.quantization import calibrate, quantize_int8, set_ranges, static_part
 
 SHAPES = {"audio_bands": (4, 40, 80), "video_frames_light": (2, 2, 3, 48, 48)}
 

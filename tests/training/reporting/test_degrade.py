@@ -7,7 +7,7 @@ import pytest
 
 from model_defs.media import Media
 from tests.clips import tone, write_audio, write_clip
-from training.audio_codecs import decode
+from training.augmentation.audio_codecs import decode
 from training.reporting.degrade import DEGRADATIONS, Degradation
 
 

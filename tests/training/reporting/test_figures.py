@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.clip import Clip
+from training.data.clip import Clip
 from training.reporting import figures
 from training.reporting.figures import Resampling
 from training.reporting.scoring import ClipScores

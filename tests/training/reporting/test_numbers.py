@@ -10,7 +10,7 @@ import pytest
 
 from archives.build import _figures
 from model_defs.weights import sha256_of
-from training.model_card import FIGURES_END, FIGURES_START
+from training.exporting.model_card import FIGURES_END, FIGURES_START
 from training.reporting.numbers import STORED, NumbersError, fill, main, stored_figures, texts
 
 ROOT = Path(__file__).parents[3]

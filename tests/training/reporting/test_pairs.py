@@ -9,8 +9,8 @@ import pytest
 
 from model_defs.media import Media
 from tests.clips import tone, write_audio, write_clip
-from training.audio_codecs import decode
-from training.clip import Clip
+from training.augmentation.audio_codecs import decode
+from training.data.clip import Clip
 from training.reporting.pairs import Pair, PairScores, fit_weights, make_pairs, mux
 
 

@@ -1,0 +1,1 @@
+"""What training does to clips: damage as uploads meet it, and pseudo-fakes made of real faces and voices."""

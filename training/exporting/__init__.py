@@ -1,0 +1,1 @@
+"""From a checkpoint to what is served: quantized, measured, described, written as TorchScript."""

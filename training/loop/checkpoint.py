@@ -1,0 +1,119 @@
+"""The state of a run on the disk, so that a killed one goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from training.loop import distributed
+from training.loop.train_config import TrainConfig
+
+
+class RunError(ValueError):
+    """A run that cannot be started or resumed as asked; the message says why."""
+
+
+@dataclass
+class RunState:
+    """What changes during a run.
+
+    Attributes:
+        net: the network that is trained.
+        optimizer: of its parameters.
+        scaler: of the loss, for fp16.
+        average: running mean of the weights, or None.
+        history: one record an epoch.
+    """
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: AveragedModel | None
+    history: list[dict]
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one where there is one."""
+        return self.net if self.average is None else self.average.module
+
+
+def save(state: RunState, record: Mapping[str, Any], config: TrainConfig, path: Path) -> None:
+    """Write everything that `restore` needs; its "state" is that of the kept network, as in the best checkpoint."""
+    random_states = distributed.gather(_random_state(config.device))
+    if not distributed.is_main():
+        return
+    running = {
+        "raw_state": state.net.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "average": None if state.average is None else state.average.state_dict(),
+        "history": state.history,
+        "config": _identity(config),
+        "random_states": random_states,
+    }
+    write({**record, "state": state.kept.state_dict(), **running}, path)
+
+
+def restore(path: Path, state: RunState, record: Mapping[str, Any], config: TrainConfig) -> None:
+    """Bring a run back to the end of its last finished epoch.
+
+    Args:
+        path: what `save` wrote.
+        state: of a run that has not begun; filled.
+        record: what the task says of the model.
+        config: of the loop.
+
+    Raises:
+        RunError: the run was another one (network, spec or config differ), or of another number of processes.
+    """
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    for name, value in {**record, "config": _identity(config)}.items():
+        if checkpoint[name] != value:
+            raise RunError(f"{path} is of another run: its {name} is {_difference(checkpoint[name], value)}")
+    random_states = checkpoint["random_states"]
+    if len(random_states) != distributed.world_size():
+        raise RunError(
+            f"{path} is of a run of {len(random_states)} process(es), not {distributed.world_size()}: "
+            "its random numbers would not be the same; start it as before, or anew without --resume"
+        )
+    state.net.load_state_dict(checkpoint["raw_state"])
+    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    state.scaler.load_state_dict(checkpoint["scaler"])
+    if state.average is not None:
+        state.average.load_state_dict(checkpoint["average"])
+    state.history[:] = checkpoint["history"]
+    mine = random_states[distributed.rank()]
+    torch.set_rng_state(mine["cpu"])
+    if mine["cuda"] is not None and torch.device(config.device).type == "cuda":
+        torch.cuda.set_rng_state(mine["cuda"], config.device)
+
+
+def write(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint whole or not at all: a kill in the middle leaves the one before it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    torch.save(dict(checkpoint), partial)
+    partial.replace(path)
+
+
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    """What must not change; a run may go on on another GPU."""
+    return asdict(config) | {"device": torch.device(config.device).type}
+
+
+def _random_state(device: str) -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state(device) if torch.device(device).type == "cuda" else None
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    if not (isinstance(found, dict) and isinstance(wanted, dict)):
+        return f"{found}, not {wanted}"
+    names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+    return "; ".join(f"{name} {found.get(name)}, not {wanted.get(name)}" for name in names)

@@ -1,0 +1,1 @@
+"""What training commands share: their options and presets, and how a run begins and ends."""
