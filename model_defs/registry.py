@@ -57,6 +57,7 @@ _LIGHT_AUDIO = {
     "n_classifier": (128, 32),
 }
 _LIGHT_BANDS = {"n_channels": (16, 32, 48), "n_hidden": 64}
+_LIGHT_STATISTICS = {"n_cepstra": 32, "lags": (1, 4), "band_lags": (1, 4), "n_centres": 1_024}
 # 32 ms every 10 ms: vocoders leave traces between the pitch pulses, which longer frames average away.
 _BANDS = AudioSpec(features="linear_bands", n_fft=512, hop_length=160)
 
@@ -75,6 +76,12 @@ NETWORKS: dict[str, Network] = {
         Network("audio_bands", SpectrogramNet, _BANDS),
         Network("audio_bands_light", SpectrogramNet, replace(_BANDS, hop_length=320), sizes=_LIGHT_BANDS),
         Network("audio_statistics", StatisticsNet, _BANDS),
+        Network(
+            "audio_statistics_light",
+            StatisticsNet,
+            replace(_BANDS, n_bands=48, hop_length=320),
+            sizes=_LIGHT_STATISTICS,
+        ),
         Network("audio_light", AudioNet, AudioSpec(), sizes=_LIGHT_AUDIO),
     )
 }

@@ -32,9 +32,17 @@ class FeatureStatistics(nn.Module):
     Args:
         n_bands: features a frame.
         n_cepstra: of each frame's bands.
+        lags: frames apart at which bands and cepstra are correlated with themselves.
+        band_lags: bands apart at which bands and their changes are correlated with each other.
     """
 
-    def __init__(self, n_bands: int = 80, n_cepstra: int = 60) -> None:
+    def __init__(
+        self,
+        n_bands: int = 80,
+        n_cepstra: int = 60,
+        lags: tuple[int, ...] = LAGS,
+        band_lags: tuple[int, ...] = BAND_LAGS,
+    ) -> None:
         super().__init__()
         order, band = torch.arange(n_cepstra)[None].double(), torch.arange(n_bands)[:, None].double()
         table = math.sqrt(2 / n_bands) * torch.cos(math.pi * order * (band + 0.5) / n_bands)
@@ -45,9 +53,9 @@ class FeatureStatistics(nn.Module):
         self.register_buffer("pairs", pairs[0] * n_coupled + pairs[1], persistent=False)
         self.n_coupled = n_coupled
         self.deviation_floor, self.moment_floor, self.ceiling = DEVIATION_FLOOR, MOMENT_FLOOR, MOMENT_CEILING
-        self.lags, self.band_lags = LAGS, BAND_LAGS
+        self.lags, self.band_lags = lags, band_lags
         with torch.no_grad():
-            self.n_statistics = self.forward(torch.zeros(1, 2 * max(LAGS), n_bands)).shape[1]
+            self.n_statistics = self.forward(torch.zeros(1, 2 * max(lags), n_bands)).shape[1]
 
     def forward(self, bands: Tensor) -> Tensor:
         """bands (B, T, n_bands), T above 3 -> (B, n_statistics)."""
@@ -96,14 +104,23 @@ class StatisticsNet(nn.Module):
 
     Args:
         n_features: bands a frame.
-        n_cepstra: of each frame's bands.
+        n_cepstra, lags, band_lags: of the statistics.
         n_axes: principal axes of the statistics that are kept.
         n_centres: room for support vectors; those that are not used weigh nothing.
     """
 
-    def __init__(self, *, n_features: int = 80, n_cepstra: int = 60, n_axes: int = 200, n_centres: int = 4_096) -> None:
+    def __init__(
+        self,
+        *,
+        n_features: int = 80,
+        n_cepstra: int = 60,
+        lags: tuple[int, ...] = LAGS,
+        band_lags: tuple[int, ...] = BAND_LAGS,
+        n_axes: int = 200,
+        n_centres: int = 4_096,
+    ) -> None:
         super().__init__()
-        self.statistics = FeatureStatistics(n_features, n_cepstra)
+        self.statistics = FeatureStatistics(n_features, n_cepstra, lags, band_lags)
         self.ceiling, self.share_floor = MOMENT_CEILING, SHARE_FLOOR
         self.standardize = nn.BatchNorm1d(self.statistics.n_statistics, eps=1e-6, affine=False)
         self.projection = nn.Linear(self.statistics.n_statistics, n_axes)

@@ -6,7 +6,7 @@ python -m training.fit_audio --dataset clips/
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from model_defs.registry import build_network
 from model_defs.spec import LABELS, AudioSpec, spec_to_dict
-from model_defs.statistics_net import StatisticsNet
+from model_defs.statistics_net import KernelMachine, StatisticsNet
 from training.augmentation.vocoded import vocoded_copies
 from training.data.datasets import select
 from training.data.prepared import PreparedClip
@@ -37,6 +37,8 @@ EPILOG = """examples:
     %(prog)s --config audio --dataset clips/
   with your own real clips vocoded more often, and no other vocoder:
     %(prog)s --config audio --dataset clips/ --vocoded-share 0.3 --vocoders mel
+  a light one, alone (python -m training.compress distil gives it a teacher):
+    %(prog)s --config audio_statistics_light --dataset clips/
 
 There are no epochs: statistics are taken of every clip as it is, of damaged copies of it, and of real clips that were
 taken apart and put together again (training/augmentation/vocoders.py); a support vector machine over them is solved
@@ -107,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     seed_everything(run.seed)
     net = build_network(settings["network"]).eval()
     how = settings.make(KernelFit)
-    fit_network(net, collect(net, train, spec, how, n_workers), how)
+    fit_network(net, collect(net.statistics, train, spec, how, n_workers), how)
     run.save_path.parent.mkdir(parents=True, exist_ok=True)
     run.save_path.with_suffix(SETTINGS_SUFFIX).write_text(settings.to_yaml(), encoding="utf-8")
     scores = score_clips(net, val, spec, show_progress=True)
@@ -123,11 +125,24 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 def collect(
-    net: StatisticsNet, train: Sequence[PreparedClip], spec: AudioSpec, how: KernelFit, n_workers: int = 1
+    listen: Callable[[torch.Tensor], torch.Tensor],
+    train: Sequence[PreparedClip],
+    spec: AudioSpec,
+    how: KernelFit,
+    n_workers: int = 1,
+    make_examples: Callable[..., AudioExamples] = AudioExamples,
 ) -> Examples:
     """The statistics of every clip, as it is and damaged, and of vocoded copies of the real ones.
 
     Both classes weigh alike, and so do the clips of one class.
+
+    Args:
+        listen: what is kept of a window: its features (1, ...) -> (1, n_statistics).
+        train: clips.
+        spec: of the features.
+        how: copies, vocoders and seed.
+        n_workers: that make vocoded copies.
+        make_examples: gives the features.
     """
     real = [item for item in train if item.clip.label == 0]
     copies: list[PreparedClip] = []
@@ -138,14 +153,14 @@ def collect(
     items = [(item, share[item.clip.label], index) for index, item in enumerate(train)]
     origins = [index for index, item in enumerate(train) if item.clip.label == 0 for _ in how.vocoders]
     items += [(copy, how.vocoded_share / len(copies), index) for copy, index in zip(copies, origins, strict=False)]
-    makers = [AudioExamples(train, spec, AudioTraining(undamaged_share=whole)) for whole in (1.0, 0.0)]
+    makers = [make_examples(train, spec, AudioTraining(undamaged_share=whole)) for whole in (1.0, 0.0)]
     statistics, labels, weights, of_clip = [], [], [], []
     with torch.inference_mode():
         for index, (item, weight, origin) in enumerate(tqdm(items, "statistics", unit="clip")):
             for number in range(1 + how.n_damaged):
                 rng = np.random.default_rng([how.seed, index, number])
                 features = makers[min(number, 1)].augmented(item, rng)
-                statistics.append(net.statistics(features[None])[0])
+                statistics.append(listen(features[None])[0])
                 labels.append(item.clip.label)
                 weights.append(weight / (1 + how.n_damaged))
                 of_clip.append(origin)
@@ -157,36 +172,56 @@ def fit_network(net: StatisticsNet, examples: Examples, how: KernelFit) -> None:
 
     Of more examples than it has centres a part is drawn, by weight.
     """
-    kernel = net.classifier
-    n_centres, n_axes = kernel.centres.shape
-    rng = np.random.default_rng(how.seed)
-    rows = np.arange(len(examples.labels))
-    if len(rows) > n_centres:
-        rows = np.sort(rng.choice(rows, n_centres, replace=False, p=examples.weights / examples.weights.sum()))
+    rows = draw_rows(examples, len(net.classifier.centres), how.seed)
     found, labels, weights = examples.statistics[rows], examples.labels[rows], examples.weights[rows]
-    net.standardize.running_mean.copy_(found.mean(0))
-    net.standardize.running_var.copy_(found.var(0))
-    points = net.standardize(found).clamp(-net.ceiling, net.ceiling).numpy()
+    points = set_axes(net, found, how)
+    machine = SVC(C=how.penalty, gamma=1.0).fit(points, labels, sample_weight=weights / weights.mean())
+    set_machine(net.classifier, machine.support_vectors_, machine.dual_coef_[0], machine.intercept_[0])
+    tqdm.write(f"{len(rows)} examples, {len(machine.support_)} support vectors")
+
+
+def draw_rows(examples: Examples, n_rows: int, seed: int) -> np.ndarray:
+    """Indices of all examples in order or, where there are more than `n_rows`, of so many drawn by weight."""
+    rows = np.arange(len(examples.labels))
+    if len(rows) <= n_rows:
+        return rows
+    chances = examples.weights / examples.weights.sum()
+    return np.sort(np.random.default_rng(seed).choice(rows, n_rows, replace=False, p=chances))
+
+
+def set_axes(net: StatisticsNet, statistics: torch.Tensor, how: KernelFit) -> np.ndarray:
+    """Set the standardization and the principal axes; returns the statistics on those axes, (n, n_axes).
+
+    The axes are scaled by the kernel's sharpness: its exponent is the squared distance of what comes out.
+    """
+    net.standardize.running_mean.copy_(statistics.mean(0))
+    net.standardize.running_var.copy_(statistics.var(0))
+    points = net.standardize(statistics).clamp(-net.ceiling, net.ceiling).numpy()
+    n_axes = net.projection.out_features
     axes = PCA(min(n_axes, *points.shape), svd_solver="randomized", random_state=how.seed).fit(points)
-    scale = (how.sharpness / points.shape[1]) ** 0.5  # the kernel's exponent is the squared distance of what comes out
     matrix = np.zeros((n_axes, points.shape[1]), np.float32)
-    matrix[: len(axes.components_)] = axes.components_ * scale
+    matrix[: len(axes.components_)] = axes.components_ * (how.sharpness / points.shape[1]) ** 0.5
     bias = -matrix @ axes.mean_.astype(np.float32)
-    projected = points @ matrix.T + bias
-    machine = SVC(C=how.penalty, gamma=1.0).fit(projected, labels, sample_weight=weights / weights.mean())
     with torch.no_grad():
         net.projection.weight.copy_(torch.from_numpy(matrix))
         net.projection.bias.copy_(torch.from_numpy(bias))
-        n_used = len(machine.support_)
-        kernel.centres.zero_()
-        kernel.centres[:n_used] = torch.from_numpy(machine.support_vectors_).float()
-        pull = torch.from_numpy(machine.dual_coef_[0]).float()
-        kernel.pulls.zero_()
-        kernel.pulls[:n_used] = torch.stack([-pull, pull], dim=1)
-        kernel.bias.copy_(torch.tensor([-1.0, 1.0]) * float(machine.intercept_[0]))
-    tqdm.write(
-        f"{len(rows)} examples, {n_used} support vectors, {axes.explained_variance_ratio_.sum():.0%} of the variance"
-    )
+    tqdm.write(f"the axes hold {axes.explained_variance_ratio_.sum():.0%} of the variance")
+    return points @ matrix.T + bias
+
+
+def set_machine(machine: KernelMachine, centres: np.ndarray, pulls: np.ndarray, bias: float) -> None:
+    """Centres (n, n_axes), their pulls (n,) towards fake and the bias; centres to spare pull nowhere.
+
+    What they sum to is half the difference of the logits, as the margin of a support vector machine.
+    """
+    n_used = len(centres)
+    pull = torch.from_numpy(pulls).float()
+    with torch.no_grad():
+        machine.centres.zero_()
+        machine.centres[:n_used] = torch.from_numpy(centres).float()
+        machine.pulls.zero_()
+        machine.pulls[:n_used] = torch.stack([-pull, pull], dim=1)
+        machine.bias.copy_(torch.tensor([-1.0, 1.0]) * float(bias))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, float]]:
     n_workers = max(1, run.workers)
     items = prepare(select(data.load(data.dataset), "train", "val"), spec, data.cache, n_workers=n_workers)
     net = build_network(settings["network"]).eval()
-    examples = collect(net, items, spec, how, n_workers)
+    examples = collect(net.statistics, items, spec, how, n_workers)
     found = []
     for number, (trained, scored) in enumerate(system_folds([item.clip for item in items])):
         fit_network(net, examples.of(trained), how)

@@ -44,6 +44,7 @@ def test_modality_is_the_spec_s(name: str) -> None:
         ("audio_bands", 0.3e6, 0.6e6),
         ("audio_bands_light", 0.15e6, 0.25e6),
         ("audio_statistics", 1e6, 1.5e6),
+        ("audio_statistics_light", 0.4e6, 0.5e6),
         ("audio_light", 0.1e6, 0.5e6),
     ],
 )

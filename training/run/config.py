@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from model_defs.registry import NETWORKS
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec
+from model_defs.statistics_net import StatisticsNet
 from training.augmentation.vocoders import VOCODERS
 from training.data.datasets import Clip, load_dataset
 from training.data.prepared import DEFAULT_CACHE
@@ -188,7 +189,8 @@ def audio_fit_parser(script: str, fit: type, **texts: str) -> OptionsParser:
         Section("fit", fit),
         Section("input of the network, in training and serving (default: its own)", AudioSpec, unset=None),
     )
-    return _parser(script, "audio", sections, {}, texts, networks=[StatisticsModel.network])
+    networks = [name for name, network in NETWORKS.items() if network.create is StatisticsNet]
+    return _parser(script, "audio", sections, {}, texts, networks=networks)
 
 
 def input_spec(settings: Settings) -> InputSpec:
