@@ -30,6 +30,7 @@ from training.data.datasets import Clip, load_dataset
 from training.data.prepared import DEFAULT_CACHE
 from training.evaluation.metrics import equal_error_rate
 from training.loop.checkpoint import write as write_checkpoint
+from training.loop.distillation import distillation_losses, with_teacher, without_teacher
 from training.run.growth import (
     Read,
     add_source_options,
@@ -47,7 +48,7 @@ RATES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3)  # 0 leaves the classifier as it is, where
 SHOT_SHARE = 0.25  # of the cost; the rest is the replayed clips'
 N_STEPS = 60  # of Adam on all clips at once
 N_FOLDS = 3
-DISTILLATION = 0.5  # weight of the old answer in the target of a replayed clip
+DISTILLATION = 0.5  # weight of the old answer in the cost of a replayed clip
 
 
 def adapt(classifier: nn.Module, shots: Read, replay: Read, rate: float) -> nn.Module:
@@ -64,9 +65,8 @@ def adapt(classifier: nn.Module, shots: Read, replay: Read, rate: float) -> nn.M
     if not rate:
         return adapted
     with torch.no_grad():
-        said = classifier.eval()(replay.vectors).softmax(dim=1)
-    known = functional.one_hot(replay.labels, 2).float().lerp(said, DISTILLATION)
-    targets = torch.cat([known, functional.one_hot(shots.labels, 2).float()])
+        said = classifier.eval()(replay.vectors)
+    targets = torch.cat([with_teacher(replay.labels, said, DISTILLATION), without_teacher(shots.labels)])
     vectors = torch.cat([replay.vectors, shots.vectors])
     shares = ((1 - SHOT_SHARE, replay), (SHOT_SHARE, shots))
     weights = torch.cat([share * _class_weights(part.labels) for share, part in shares])
@@ -78,7 +78,7 @@ def adapt(classifier: nn.Module, shots: Read, replay: Read, rate: float) -> nn.M
         head = lambda nearness: nearness @ adapted.pulls + adapted.bias  # noqa: E731 - the rest, computed anew each step
     optimizer = torch.optim.Adam(head_parameters(adapted), lr=rate)
     for _ in range(N_STEPS):
-        cost = functional.cross_entropy(head(vectors), targets, reduction="none")
+        cost = distillation_losses(head(vectors), targets)
         optimizer.zero_grad(set_to_none=True)
         (cost * weights).sum().backward()
         optimizer.step()

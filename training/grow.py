@@ -3,11 +3,11 @@
     python -m training.grow weights/audio --dataset clips/ --new new_clips/ --save-path runs/grown/model.pt
     python -m training.grow weights/audio --dataset clips/ --systems vall-e tortoise    # fakes that train lacks
 
-Half of each batch (--replay-share) is drawn from the old train clips, and there the target is in part what the old
-network said (--distillation): Z. Li, D. Hoiem, "Learning without forgetting" (2016), with the old clips at hand. The
-other half are the new clips, beside real ones. The new clips are divided by group into those to learn from and those
-to measure by. Printed are AUC and EER on old and on new clips, before and after; written are what every run writes:
-checkpoints, history, artifacts, model card (see training.train_audio), and the figures as .growth.json.
+Half of each batch (--replay-share) is drawn from the old train clips, and there the loss is in part the distance from
+what the old network said (--distillation): Z. Li, D. Hoiem, "Learning without forgetting" (2016), with the old clips at
+hand. The other half are the new clips, beside real ones. The new clips are divided by group into those to learn from
+and those to measure by. Printed are AUC and EER on old and on new clips, before and after; written are what every run
+writes: checkpoints, history, artifacts, model card (see training.train_audio), and the figures as .growth.json.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import copy
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model_defs.spec import AudioSpec, InputSpec
 from model_defs.statistics_net import KernelMachine
@@ -30,6 +31,7 @@ from training.data.datasets import DatasetError, load_dataset
 from training.data.prepared import DEFAULT_CACHE
 from training.evaluation.scores import Scores, score_clips
 from training.loop.checkpoint import RunError
+from training.loop.distillation import distillation_loss, with_teacher, without_teacher
 from training.loop.engine import Batches, Task, fit, seed_everything
 from training.loop.train_config import TrainConfig
 from training.run.growth import (
@@ -58,7 +60,7 @@ class Growth:
 
     Attributes:
         replay_share: of each batch that old train clips make up, 0 to below 1; 0 forgets.
-        distillation: weight of the old network's answer in the target of old clips, 0 to 1; the rest is their label.
+        distillation: weight of the old network's answer in the loss of old clips, 0 to 1; the rest is their label's.
         part: `all` of the network learns, or its `head`, the classifier.
         batch_size: examples in one step.
     """
@@ -114,7 +116,7 @@ class GrowthTask:
 
 
 class _GrowthBatches:
-    """Each batch of new examples beside one of old ones, whose targets are softened by the teacher."""
+    """Each batch of new examples beside one of old ones, for which the teacher's answer counts, too."""
 
     def __init__(self, old: Batches | None, new: Batches, teacher: nn.Module, distillation: float) -> None:
         self._old, self._new, self._teacher, self._distillation = old, new, teacher, distillation
@@ -123,14 +125,13 @@ class _GrowthBatches:
         return len(self._new) if self._old is None else min(len(self._old), len(self._new))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self._old is None:
-            yield from self._new
-            return
-        for (old, old_labels), (new, new_labels) in zip(self._old, self._new, strict=False):
-            with torch.no_grad():
-                said = self._teacher(old)[0].softmax(dim=1)
-            known = functional.one_hot(old_labels, 2).float().lerp(said, self._distillation)
-            yield torch.cat([old, new]), torch.cat([known, functional.one_hot(new_labels, 2).float()])
+        for old, (new, labels) in zip(self._old or repeat(None), self._new, strict=False):
+            inputs, targets = [new], [without_teacher(labels)]
+            if old is not None:
+                with torch.no_grad():
+                    said = self._teacher(old[0])[0].float()
+                inputs, targets = [old[0], *inputs], [with_teacher(old[1], said, self._distillation), *targets]
+            yield torch.cat(inputs), torch.cat(targets)
 
 
 def _task(network: str, spec: InputSpec, clips: Sequence, batch_size: int, seed: int) -> Task:
@@ -159,7 +160,7 @@ def grow(
             parameter.requires_grad_(True)
         if isinstance(net.classifier, KernelMachine):
             seat(net.classifier, read_clips(net, clips.learned, spec).vectors)
-    fit(net, task, config, save_path)
+    fit(net, task, config, save_path, loss=partial(distillation_loss, label_smoothing=config.label_smoothing))
     grown = load_weights(save_path)[0]
     return grown, {"before": before, "after": figures(grown, clips, spec)}
 

@@ -15,6 +15,7 @@ from model_defs.media import AudioSegment
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec, spec_to_dict
 from training.evaluation.scores import Scores, score_clips
 from training.loop.checkpoint import RunError
+from training.loop.distillation import distillation_loss, with_teacher
 from training.loop.engine import Batches, Loss, Task
 from training.run.lifecycle import Prepared
 from training.tasks.audio import AudioExamples, AudioTask, AudioTraining, shown_steps
@@ -26,9 +27,7 @@ _SOUND_FIELDS = ("rate_hz", "window_s", "max_windows", "trim_db", "level_dbfs", 
 
 @dataclass(frozen=True)
 class Distillation:
-    """How much the student heeds its teacher.
-
-    G. Hinton, O. Vinyals, J. Dean, "Distilling the knowledge in a neural network" (2015).
+    """How much the student heeds its teacher; see `training.loop.distillation`.
 
     Attributes:
         temperature: both networks' logits are divided by it; the higher, the more the small probabilities tell.
@@ -43,33 +42,6 @@ class Distillation:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0")
         if not 0 <= self.weight <= 1:
             raise ValueError(f"weight is {self.weight}; it must lie in 0 <= x <= 1")
-
-
-def distillation_loss(
-    logits: Tensor, targets: Tensor, *, temperature: float, weight: float, label_smoothing: float = 0.0
-) -> Tensor:
-    """weight * T^2 * KL(teacher at T || student at T) + (1 - weight) * cross-entropy, summed over the batch, in nats.
-
-    T^2 keeps the teacher's gradients as large as the labels' whatever the temperature.
-
-    Args:
-        logits: the student's, (B, 2).
-        targets: (B, 4): shares of the classes, then the teacher's logits, as `with_teacher` gives them.
-        temperature: T.
-        weight: of the teacher's part.
-        label_smoothing: share of each label given to the other class.
-    """
-    shares, teacher_logits = targets[:, :2], targets[:, 2:]
-    by_labels = functional.cross_entropy(logits, shares, label_smoothing=label_smoothing, reduction="sum")
-    student, teacher = (functional.log_softmax(values / temperature, dim=1) for values in (logits, teacher_logits))
-    by_teacher = functional.kl_div(student, teacher, log_target=True, reduction="sum") * temperature**2
-    return weight * by_teacher + (1 - weight) * by_labels
-
-
-def with_teacher(labels: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Targets (B, 4) of `distillation_loss` from labels (B,) or shares of the classes (B, 2), and logits (B, 2)."""
-    shares = functional.one_hot(labels, 2) if labels.dim() == 1 else labels
-    return torch.cat([shares.to(teacher_logits), teacher_logits], dim=1)
 
 
 class DistillationTask:
@@ -100,7 +72,7 @@ class DistillationTask:
         self.record = {**task.record, "network": network, "spec": spec_to_dict(spec)}
 
     def batches(self, epoch: int) -> Batches:
-        return _TaughtBatches(self.task.batches(epoch), self.views, self.teacher)
+        return _TaughtBatches(self.task.batches(epoch), self.views, self.teacher, self.how.weight)
 
     def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
         device = str(next(net.parameters()).device)
@@ -111,19 +83,14 @@ class DistillationTask:
 
     def loss(self, label_smoothing: float) -> Loss:
         """What the engine is to minimise."""
-        return partial(
-            distillation_loss,
-            temperature=self.how.temperature,
-            weight=self.how.weight,
-            label_smoothing=label_smoothing,
-        )
+        return partial(distillation_loss, temperature=self.how.temperature, label_smoothing=label_smoothing)
 
 
 class _TaughtBatches:
     """Batches with the teacher's logits beside the labels."""
 
-    def __init__(self, batches: Batches, views: Views, teacher: nn.Module) -> None:
-        self._batches, self._views, self._teacher = batches, views, teacher
+    def __init__(self, batches: Batches, views: Views, teacher: nn.Module, weight: float) -> None:
+        self._batches, self._views, self._teacher, self._weight = batches, views, teacher, weight
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -134,7 +101,7 @@ class _TaughtBatches:
             of_teacher, of_student = self._views(inputs.to(device))
             with torch.no_grad():
                 logits = self._teacher(of_teacher)[0].float()
-            yield of_student, with_teacher(labels.to(device), logits)
+            yield of_student, with_teacher(labels.to(device), logits, self._weight)
 
 
 def shared_views(teacher: InputSpec, student: InputSpec, train: Prepared, task: Task) -> tuple[Task, Views]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +12,7 @@ from training.compress.distillation import (
     Distillation,
     DistillationTask,
     copy_fitting,
-    distillation_loss,
     shared_views,
-    with_teacher,
 )
 from training.data.datasets import load_dataset
 from training.data.prepared import prepare
@@ -33,34 +30,6 @@ def sounds(audio_dataset, tmp_path_factory):
     """(train, val), prepared; the arrays are of the waveform, which both specs below share."""
     prepared = prepare(load_dataset(audio_dataset), BANDS, tmp_path_factory.mktemp("cache"), show_progress=False)
     return tuple([item for item in prepared if item.clip.split == split] for split in ("train", "val"))
-
-
-def test_loss_is_the_one_worked_out_by_hand():
-    logits, teacher = torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, -1.0]])
-    targets = with_teacher(torch.tensor([0]), teacher)
-    student_p, teacher_p = 1 / (1 + math.exp(-1.0)), 1 / (1 + math.exp(1.0))  # of class 1, at temperature 2
-    divergence = teacher_p * math.log(teacher_p / student_p) + (1 - teacher_p) * math.log(
-        (1 - teacher_p) / (1 - student_p)
-    )
-    by_labels = math.log(1 + math.exp(2.0))
-    found = distillation_loss(logits, targets, temperature=2.0, weight=0.7)
-    assert found.item() == pytest.approx(0.7 * 4 * divergence + 0.3 * by_labels, rel=1e-5)
-
-
-def test_loss_without_weight_is_the_labels_and_with_all_of_it_vanishes_at_the_teacher():
-    logits, labels = torch.randn(5, 2), torch.tensor([0, 1, 1, 0, 1])
-    targets = with_teacher(labels, torch.randn(5, 2))
-    plain = torch.nn.functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=0.1)
-    torch.testing.assert_close(
-        distillation_loss(logits, targets, temperature=3.0, weight=0.0, label_smoothing=0.1), plain
-    )
-    same = distillation_loss(logits, with_teacher(labels, logits + 5), temperature=3.0, weight=1.0)
-    assert same.item() == pytest.approx(0, abs=1e-5)
-
-
-def test_shares_of_the_classes_are_taken_as_they_are():
-    shares, teacher = torch.tensor([[0.3, 0.7]]), torch.tensor([[1.0, 2.0]])
-    assert torch.equal(with_teacher(shares, teacher), torch.tensor([[0.3, 0.7, 1.0, 2.0]]))
 
 
 def test_both_front_ends_are_shown_the_same_sound(sounds):

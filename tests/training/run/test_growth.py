@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def test_new_systems_are_those_of_val_that_train_lacks():
         new_clips(clips, None, [])
 
 
-def test_old_targets_are_softened_by_the_old_network_and_new_ones_are_not():
+def test_the_old_network_is_heeded_on_old_examples_alone():
     class Sure(nn.Module):
         def forward(self, inputs):
             return torch.tensor([[1.0, 3.0]]).log().repeat(len(inputs), 1), inputs  # P(fake) = 3/4
@@ -86,7 +87,11 @@ def test_old_targets_are_softened_by_the_old_network_and_new_ones_are_not():
     new = [(torch.ones(1, 1), torch.tensor([1]))]
     ((inputs, targets),) = _GrowthBatches(old, new, Sure(), distillation=0.5)
     assert inputs.flatten().tolist() == [0.0, 0.0, 1.0]
-    torch.testing.assert_close(targets, torch.tensor([[0.625, 0.375], [0.125, 0.875], [0.0, 1.0]]))
+    unheard, said = [0.0, 0.0], [0.0, math.log(3.0)]
+    expected = torch.tensor([[1.0, 0.0, *said, 0.5], [0.0, 1.0, *said, 0.5], [0.0, 1.0, *unheard, 0.0]])
+    torch.testing.assert_close(targets, expected)
+    ((inputs, targets),) = _GrowthBatches(None, new, Sure(), distillation=0.5)  # without replay
+    torch.testing.assert_close(targets, expected[2:])
 
 
 @pytest.mark.parametrize(
