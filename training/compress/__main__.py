@@ -71,9 +71,10 @@ example:
 """,
     "distil": """Train a small network on the labels and on the checkpoint's answers to the same augmented input;
 beside it the same network on the labels alone. --student is a preset of the small one, whose epochs, rate and input
-hold.
+hold. One of training.fit_audio is fitted in closed form to both: such a student knows no --temperature.
 
 example:
+  %(prog)s weights/audio/model.safetensors --student audio_statistics_light --dataset path/to/sounds
   %(prog)s runs/audio/model.pt --student audio_bands_light --dataset path/to/sounds --epochs 20
   %(prog)s runs/video/model.pt --student video_frames_light --dataset path/to/videos --backbone-weights lite0.pth
 """,
@@ -156,8 +157,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
         defaults = [argument for item in FINE_TUNING.items() for argument in (f"--{item[0]}", item[1])] if tuned else []
         preset = options.student if options.command == "distil" else options.config
         never = ["--ema-decay", "0"] if options.command == "qat" else []  # an average of ranges would mean nothing
-        arguments, is_tuned = [*defaults, *training, *never], options.command in ("qat", "prune", "distil")
-        work = open_workpiece(options.checkpoint, options.dataset, arguments, preset, is_tuned=is_tuned)
+        work = open_workpiece(
+            options.checkpoint, options.dataset, [*defaults, *training, *never], preset, is_tuned=tuned
+        )
         output = options.output or Path(f"runs/compress/{options.command}-{work.settings['network']}")
         output.mkdir(parents=True, exist_ok=True)
         entries = run(work, output)

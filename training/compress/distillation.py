@@ -116,20 +116,15 @@ def shared_views(teacher: InputSpec, student: InputSpec, train: Prepared, task: 
     Raises:
         RunError: the inputs differ in more than that.
     """
-    if type(teacher) is not type(student):
-        raise RunError(f"a network of {student.modality} cannot learn from one of {teacher.modality}")
+    require_same_media(teacher, student)
     if teacher == student:
         return task, lambda inputs: (inputs, inputs)
     if isinstance(teacher, VideoSpec):
-        _require_same(teacher, student, [field.name for field in fields(VideoSpec) if field.name != "size_px"])
-        if student.size_px > teacher.size_px:
-            raise RunError(f"the student's size_px is {student.size_px}; at most the teacher's {teacher.size_px}")
         return task, partial(_shrunk, share=student.size_px / teacher.size_px)
-    _require_same(teacher, student, _SOUND_FIELDS)
     of_both = partial(PairedSound, student=student)
     paired = AudioTask(task.record["network"], teacher, train, task.val, task.training, of_both)
     shapes = [(shown_steps(spec.n_steps, task.training), spec.n_features) for spec in (teacher, student)]
-    return paired, lambda rows: tuple(_unpacked(rows, shapes))
+    return paired, lambda rows: tuple(unpacked(rows, shapes))
 
 
 class PairedSound(AudioExamples):
@@ -143,7 +138,7 @@ class PairedSound(AudioExamples):
         clips: Prepared,
         spec: AudioSpec,
         training: AudioTraining,
-        vocoded: Mapping[int, Prepared],
+        vocoded: Mapping[int, Prepared] | None = None,
         *,
         student: AudioSpec,
     ) -> None:
@@ -155,7 +150,7 @@ class PairedSound(AudioExamples):
         seed = int(rng.integers(2**62))
         parts = [
             AudioExamples.shown(examples, part, np.random.default_rng(seed))
-            for examples, part in zip((self, self._of_student), _unpacked(features, self._shapes), strict=True)
+            for examples, part in zip((self, self._of_student), unpacked(features, self._shapes), strict=True)
         ]
         return torch.cat([part.flatten() for part in parts])
 
@@ -179,14 +174,20 @@ def _shrunk(inputs: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return inputs, functional.interpolate(frames, size=(size_px, size_px), mode="area").unflatten(0, inputs.shape[:2])
 
 
-def _unpacked(rows: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
+def unpacked(rows: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
     """(..., n) -> (..., steps, features) of each shape."""
     parts = rows.split([steps * features for steps, features in shapes], dim=-1)
     return [part.unflatten(-1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _require_same(teacher: InputSpec, student: InputSpec, names: list[str] | tuple[str, ...]) -> None:
-    differing = [name for name in names if getattr(teacher, name) != getattr(student, name)]
-    if differing:
+def require_same_media(teacher: InputSpec, student: InputSpec) -> None:
+    """Raise RunError where the student's input cannot be had of the media that the teacher is shown."""
+    if type(teacher) is not type(student):
+        raise RunError(f"a network of {student.modality} cannot learn from one of {teacher.modality}")
+    is_video = isinstance(teacher, VideoSpec)
+    names = [field.name for field in fields(VideoSpec) if field.name != "size_px"] if is_video else _SOUND_FIELDS
+    if differing := [name for name in names if getattr(teacher, name) != getattr(student, name)]:
         told = ", ".join(f"{name} {getattr(student, name)}, not {getattr(teacher, name)}" for name in differing)
         raise RunError(f"teacher and student must be shown the same media; of the student {told}")
+    if is_video and student.size_px > teacher.size_px:
+        raise RunError(f"the student's size_px is {student.size_px}; at most the teacher's {teacher.size_px}")

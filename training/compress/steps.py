@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from model_defs.registry import build_network
 from model_defs.spec import InputSpec, VideoSpec
 from model_defs.weights import load_weights
 from training.compress.batch_norm import recalibrate
+from training.compress.closed_form import fit_taught, taught_examples
 from training.compress.comparison import Entry
 from training.compress.distillation import Distillation, DistillationTask, copy_fitting, shared_views
 from training.compress.pruning import Scope, keep_pruned, prune
 from training.compress.quantize_aware import AwareTask, make_aware, ranges_in
-from training.compress.workpiece import Workpiece, write_checkpoint
+from training.compress.workpiece import FITTING_SCRIPT, Workpiece, write_checkpoint
 from training.data.prepared import prepare
 from training.evaluation.scores import spread_inputs
 from training.exporting.publication import N_CALIBRATION_CLIPS, RANGES_SUFFIX
@@ -30,6 +31,7 @@ from training.exporting.quantization import (
     save_observer_state,
     static_part,
 )
+from training.fit_audio import KernelFit
 from training.loop.engine import seed_everything
 from training.run.config import input_spec
 from training.run.lifecycle import Prepared
@@ -122,20 +124,25 @@ def distilled(
 ) -> list[Entry]:
     """Train a small network on the labels and on the workpiece's answers, and beside it on the labels alone.
 
+    A student whose preset is one of `training.fit_audio` is fitted in closed form.
+
     Args:
         work: the teacher, with the settings of a preset that trains the student.
         output: folder.
-        how: temperature and weight.
+        how: temperature, which a closed form has none of, and weight.
         from_teacher: start from the teacher's tensors where names and shapes are the same.
         alone: train the same network from the same start without a teacher, too.
 
     Raises:
         RunError: the student's input cannot be had of the same media.
+        ValueError: a student that is fitted in closed form is to start from its teacher.
     """
     network, spec = work.settings["network"], input_spec(work.settings)
     train, val = (_prepared_for(spec, items, work) for items in (work.train, work.val))
-    task, views = shared_views(work.spec, spec, work.train, work.task())
-    teacher = copy.deepcopy(work.net).to(work.device)
+    is_fitted = work.settings.script == FITTING_SCRIPT
+    if is_fitted and from_teacher:
+        raise ValueError(f"{network} is fitted in closed form and starts from nothing; leave out --from-teacher")
+    teach = (_teach_at_once if is_fitted else _teach_by_steps)(work, network, spec, val)
     entries = [_entry("teacher", work, work.net)]
     kinds = {"distilled": how} | ({"alone": replace(how, weight=0.0)} if alone else {})
     for name, weights in kinds.items():
@@ -143,16 +150,40 @@ def distilled(
         net = _student(work, network)
         if from_teacher:
             tqdm.write(f"{copy_fitting(net, work.net)} of the student's tensors start as the teacher's")
-        taught = DistillationTask(task, views, teacher, network, spec, val, weights)
-        path = output / name / MODEL_FILE
-        work.tune(net, taught, path, taught.loss(work.settings["label_smoothing"]))
-        net, _ = load_weights(path)
+        net = teach(net, weights, output / name / MODEL_FILE)
         entries.append(Entry(name, net, spec, val))
         target = output / (MODEL_FILE if name == "distilled" else f"{name}.pt")
         write_checkpoint(net, network, spec, work.settings, target)
         if name == "distilled":
             entries.append(Entry(f"{name}, int8", _int8(net, train, spec), spec, val, name))
     return entries
+
+
+Teach = Callable[[nn.Module, Distillation, Path], nn.Module]  # student, how, path for what a run leaves -> the learned
+
+
+def _teach_by_steps(work: Workpiece, network: str, spec: InputSpec, val: Prepared) -> Teach:
+    task, views = shared_views(work.spec, spec, work.train, work.task())
+    teacher = copy.deepcopy(work.net).to(work.device)
+
+    def teach(net: nn.Module, how: Distillation, path: Path) -> nn.Module:
+        taught = DistillationTask(task, views, teacher, network, spec, val, how)
+        work.tune(net, taught, path, taught.loss(work.settings["label_smoothing"]))
+        return load_weights(path)[0]
+
+    return teach
+
+
+def _teach_at_once(work: Workpiece, network: str, spec: InputSpec, val: Prepared) -> Teach:
+    how_fitted, n_workers = work.settings.make(KernelFit), max(1, work.settings["workers"])
+    listener = build_network(network).eval()  # statistics need no weights
+    heard = taught_examples(work.net, work.spec, listener, spec, work.train, how_fitted, n_workers)
+
+    def teach(net: nn.Module, how: Distillation, path: Path) -> nn.Module:
+        fit_taught(net.eval(), *heard, how_fitted, how.weight)
+        return net
+
+    return teach
 
 
 def statistics_batches(work: Workpiece) -> Sequence[Tensor]:

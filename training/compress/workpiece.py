@@ -27,6 +27,7 @@ from training.tasks.video import VideoTask
 from training.train_video import video_training
 
 TRAINING_SCRIPTS = ("train_audio", "train_video", "pretrain_frames")
+FITTING_SCRIPT = "fit_audio"  # takes no steps
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def open_workpiece(
     if is_tuned and script not in TRAINING_SCRIPTS:
         raise RunError(
             f"{record['network']} is made by training.{script}, which takes no steps to tune it by; "
-            "dynamic, static and recalibrate need none, and distil can make it a teacher"
+            "dynamic, static and distil need none"
         )
     settings = (
         importlib.import_module(f"training.{script}")

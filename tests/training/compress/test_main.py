@@ -158,6 +158,21 @@ def test_fitted_networks_are_rounded_but_not_tuned(audio_dataset, tmp_path, few_
         main(["prune", *common])
 
 
+def test_students_of_a_kernel_machine_are_fitted_at_once(audio_dataset, tmp_path, few_resamples):
+    path = _checkpoint(tmp_path / "teacher.pt", "audio_statistics", SPEC, (4, SPEC.n_steps, 80))
+    output = tmp_path / "distil"
+    common = ["distil", str(path), "--student", "audio_statistics_light", "--dataset", str(audio_dataset)]
+    small = ["--n-damaged", "0", "--workers", "0", "--repeats", "2", "--cache", str(tmp_path / "cache")]
+    main([*common, *small, "--output", str(output)])
+    report = json.loads((output / "comparison.json").read_text())
+    assert _names(report) == ["teacher", "distilled", "distilled, int8", "alone"]
+    taught, alone = (load_weights(output / name) for name in ("model.pt", "alone.pt"))
+    assert taught[1]["network"] == alone[1]["network"] == "audio_statistics_light"
+    assert not torch.equal(taught[0].classifier.pulls, alone[0].classifier.pulls)
+    with pytest.raises(SystemExit, match="starts from nothing"):
+        main([*common, *small, "--from-teacher"])
+
+
 def test_mistakes_are_told_in_a_line(run, tmp_path):
     cases = [
         (["prune", "--amount", "1.5"], "pruning_amount is 1.5"),

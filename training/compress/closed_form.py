@@ -1,0 +1,91 @@
+"""Distillation of a network that takes no steps: a light kernel machine, fitted at once to its teacher's answers.
+
+The squared difference of the logits is what distillation minimises as its temperature grows (G. Hinton et al., 2015,
+section 2.1), and what a kernel machine can be solved for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from model_defs.spec import AudioSpec
+from model_defs.statistics_net import StatisticsNet
+from training.compress.distillation import PairedSound, require_same_media, unpacked
+from training.fit_audio import Examples, KernelFit, collect, draw_rows, set_axes, set_machine
+from training.run.lifecycle import Prepared
+
+JITTER = 1e-6  # keeps the equations solvable where two centres lie together
+
+
+def taught_examples(
+    teacher: nn.Module,
+    teacher_spec: AudioSpec,
+    net: StatisticsNet,
+    spec: AudioSpec,
+    train: Prepared,
+    how: KernelFit,
+    n_workers: int = 1,
+) -> tuple[Examples, np.ndarray]:
+    """What both hear of the same windows.
+
+    Args:
+        teacher: any network of sound, in eval mode.
+        teacher_spec: its input, which `train` is prepared for.
+        net: the student.
+        spec: the student's input.
+        train: clips.
+        how: copies, vocoders and seed.
+        n_workers: that make vocoded copies.
+
+    Returns:
+        The student's examples, and half the difference of the teacher's logits for each, (n,).
+
+    Raises:
+        RunError: the inputs cannot be had of the same sound.
+    """
+    require_same_media(teacher_spec, spec)
+    shapes = [(one.n_steps, one.n_features) for one in (teacher_spec, spec)]
+
+    def listen(rows: Tensor) -> Tensor:
+        of_teacher, of_student = unpacked(rows, shapes)
+        logits = teacher(of_teacher)[0]
+        return torch.cat([(logits[:, 1:] - logits[:, :1]) / 2, net.statistics(of_student)], dim=1)
+
+    heard = collect(listen, train, teacher_spec, how, n_workers, partial(PairedSound, student=spec))
+    return replace(heard, statistics=heard.statistics[:, 1:]), heard.statistics[:, 0].double().numpy()
+
+
+def fit_taught(net: StatisticsNet, examples: Examples, answers: np.ndarray, how: KernelFit, weight: float) -> None:
+    """Set every weight of the network, by kernel ridge regression on a part of the examples as centres.
+
+    Each example is to be answered by a share of `answers` and, for the rest, by -1 or 1 as it is labelled. Known as the
+    subset of regressors: J. Quiñonero-Candela and C. Rasmussen, "A unifying view of sparse approximate Gaussian process
+    regression" (JMLR 6, 2005). `penalty` counts as in `fit_network`.
+
+    Args:
+        net: set in place.
+        examples: (n); the centres are drawn from them, by weight.
+        answers: half the difference of the teacher's logits, (n,).
+        how: sharpness, penalty and seed.
+        weight: of the answers, 0 to 1.
+    """
+    targets = weight * answers + (1 - weight) * (2.0 * examples.labels - 1)
+    points = torch.from_numpy(set_axes(net, examples.statistics, how))
+    machine = net.classifier
+    centres = points[draw_rows(examples, len(machine.centres), how.seed)].numpy()
+    n_centres, bias = len(centres), float(np.average(targets, weights=examples.weights))
+    set_machine(machine, centres, np.zeros(n_centres), bias)
+    with torch.inference_mode():
+        near = machine.nearness(points).double().numpy()[:, :n_centres]
+        among = machine.nearness(machine.centres[:n_centres]).double().numpy()[:, :n_centres]
+    weighed = near.T * (examples.weights / examples.weights.mean())
+    matrix = weighed @ near + among / how.penalty + JITTER * np.eye(n_centres)
+    pulls = np.linalg.solve(matrix, weighed @ (targets - bias))
+    set_machine(machine, centres, pulls, bias)
+    tqdm.write(f"{len(targets)} examples, {n_centres} centres")
