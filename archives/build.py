@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ REQUIRED_KEYS = {
 }
 OPTIONAL_KEYS = {"maxRetryTimeoutInSec", "jobQueueSize", "deviceType", "deviceIds"}
 # What an artifact's own manifest says that a reader of the archive wants to know.
-ARTIFACT_KEYS = ("network", "spec", "labels", "metrics", "calibration", "weights_sha256", "variants", "torch")
+ARTIFACT_KEYS = ("network", "spec", "labels", "calibration", "weights_sha256", "variants", "torch")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can carry
 
 SHIM = '''"""The handler that TorchServe loads; it takes only a class that this very file defines."""
@@ -83,8 +83,9 @@ def build_archive(
         _stage_packages(root, stage)
         record = {"name": name, "version": version, "artifacts": {}}
         for modality in declaration["artifacts"]:
-            staged = _stage_artifact(artifacts / modality, stage / "artifacts" / modality)
-            record["artifacts"][modality] = staged | _figures(root, modality, staged["weights_sha256"])
+            manifest = _stage_artifact(artifacts / modality, stage / "artifacts" / modality)
+            said = {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
+            record["artifacts"][modality] = said | {"figures": _figures(root, modality, manifest)}
         record["source_digest"] = tree_digest(stage, PACKAGES)
         record["digest"] = _digest([record["source_digest"], tree_digest(stage, ["artifacts"]), config.read_text()])
         (stage / "deepdetect.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
@@ -153,7 +154,7 @@ def _stage_packages(root: Path, stage: Path) -> None:
 
 
 def _stage_artifact(source: Path, destination: Path) -> dict[str, Any]:
-    """Copies the artifact; returns what the archive's manifest says of it."""
+    """Copies the artifact; returns its manifest."""
     try:
         manifest = json.loads((source / "manifest.json").read_text())
     except FileNotFoundError:
@@ -164,21 +165,31 @@ def _stage_artifact(source: Path, destination: Path) -> dict[str, Any]:
         shutil.copy(source / entry["file"], destination)
         if (found := _sha256(destination / entry["file"])) != entry["sha256"]:
             raise BuildError(f"{source / entry['file']} ({variant}) has digest {found}, not that of its manifest")
-    return {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
+    return manifest
 
 
-def _figures(root: Path, modality: str, weights_sha256: str) -> dict[str, Any]:
-    """Member `figures`: what weights/report.json says of these weights, by split; nothing where it is of others."""
+def _figures(root: Path, modality: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model is worth: {"of", "date", "splits": {split: {variant: {"measures": ...}}}}.
+
+    Of the exported files, from weights/report.json. Where that is of other weights: of the networks, as measured when
+    they were published, without a date.
+    """
     path = root / "weights" / "report.json"
-    if not path.exists():
-        return {}
-    report = json.loads(path.read_text())
+    report = json.loads(path.read_text()) if path.exists() else {"modalities": {}}
     part = report["modalities"].get(modality, {"weights_sha256": {}})
-    mine = [name for name, digest in part["weights_sha256"].items() if digest == weights_sha256]
-    if not mine:
-        return {}
-    splits = {split: {name: one["models"][name] for name in mine} for split, one in part["splits"].items()}
-    return {"figures": {"date": report["machine"]["date"], "splits": splits}}
+    mine = [name for name, digest in part["weights_sha256"].items() if digest == manifest["weights_sha256"]]
+    if mine:
+        variants = {name: name.removeprefix(f"{modality} ") for name in mine}
+        splits = {
+            split: {variant: one["models"][name] for name, variant in variants.items()}
+            for split, one in part["splits"].items()
+        }
+        return {"of": "exported files", "date": report["machine"]["date"], "splits": splits}
+    splits = {
+        split: {variant: {"measures": measures} for variant, measures in variants.items()}
+        for split, variants in manifest.get("metrics", {}).items()
+    }
+    return {"of": "networks when published", "date": None, "splits": splits}
 
 
 def _run_archiver(name: str, version: str, shim: Path, config: Path, stage: Path, output: Path) -> None:

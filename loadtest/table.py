@@ -52,12 +52,9 @@ class Evidence:
         return self.records[model]["artifacts"][model]
 
     def figures(self, model: str, split: str) -> Mapping[str, Any]:
-        """variant -> measure -> value, low, high: of the exported files, else of the networks when published."""
-        artifact = self.artifact(model)
-        evaluated = artifact.get("figures", {}).get("splits", {}).get(split)
-        if evaluated is None:
-            return artifact["metrics"].get(split, {})
-        return {name.removeprefix(f"{model} "): entry["measures"] for name, entry in evaluated.items()}
+        """variant -> measure -> value, low, high."""
+        evaluated = self.artifact(model)["figures"]["splits"].get(split, {})
+        return {variant: entry["measures"] for variant, entry in evaluated.items()}
 
     def of_scenario(self, scenario: str, model: str) -> list[Run]:
         return [run for run in self.runs if (run.scenario, run.model) == (scenario, model) and run.samples]

@@ -182,7 +182,8 @@ def _record(served: ServedVersion) -> dict[str, Any]:
     manifest = served.manifest or {}
     artifacts = manifest.get("artifacts", {})
     variants = manifest.get("worker", {}).get("variants", {})
-    metrics = {part: artifact.get("metrics", {}).get("test", {}) for part, artifact in artifacts.items()}
+    splits = {part: artifact.get("figures", {}).get("splits", {}) for part, artifact in artifacts.items()}
+    tested = {part: by_split.get("test", {}) for part, by_split in splits.items()}
     return {
         "model": served.model,
         "version": served.version,
@@ -195,18 +196,18 @@ def _record(served: ServedVersion) -> dict[str, Any]:
         "source_digest": manifest.get("source_digest", ""),
         "weights_sha256": {part: artifact.get("weights_sha256", "") for part, artifact in artifacts.items()},
         "variants": variants,
-        "measured": {part: metrics[part].get(variants.get(part, ""), {}) for part in artifacts},
+        "measured": {part: tested[part].get(variants.get(part, ""), {}).get("measures", {}) for part in artifacts},
     }
 
 
 def _figures(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """`audio: AUC 0.711 [0.623, 0.802], EER 0.386 [0.278, 0.459]` for each part that was measured."""
     lines = []
-    for part, metrics in measured.items():
+    for part, measures in measured.items():
         shown = [
-            f"{label} {metrics[key]['value']:.3f} [{metrics[key]['low']:.3f}, {metrics[key]['high']:.3f}]"
+            f"{label} {measures[key]['value']:.3f} [{measures[key]['low']:.3f}, {measures[key]['high']:.3f}]"
             for label, key in (("AUC", "auc"), ("EER", "eer"))
-            if key in metrics
+            if key in measures
         ]
         lines += [f"{part}: {', '.join(shown)}"] if shown else []
     return lines

@@ -36,7 +36,7 @@ def artifacts(tmp_path: Path) -> Path:
         (directory / "fp32.pt").write_bytes(content)
         record = {
             "network": modality,
-            "metrics": {"accuracy": 0.9},
+            "metrics": {"test": {"fp32": {"auc": 0.9}}},
             "calibration": {"temperature": 1.5},
             "spec": {"modality": modality},
             "torch": "2.8.0",
@@ -87,11 +87,9 @@ def test_the_manifest_says_what_the_archive_was_made_of(tmp_path, artifacts):
     record = json.loads((tmp_path / "unpacked" / "deepdetect.json").read_text())
     assert set(record["artifacts"]) == {"video", "audio"}
     video = record["artifacts"]["video"]
-    assert (video["metrics"], video["calibration"], video["torch"]) == (
-        {"accuracy": 0.9},
-        {"temperature": 1.5},
-        "2.8.0",
-    )
+    assert (video["calibration"], video["torch"]) == ({"temperature": 1.5}, "2.8.0")
+    published = {"test": {"fp32": {"measures": {"auc": 0.9}}}}
+    assert video["figures"] == {"of": "networks when published", "date": None, "splits": published}
     assert record["source_digest"] == tree_digest(tmp_path / "unpacked", ("model_defs", "handlers"))
     manifest = json.loads((tmp_path / "unpacked" / "MAR-INF" / "MANIFEST.json").read_text())
     assert manifest["model"] == {
@@ -100,6 +98,23 @@ def test_the_manifest_says_what_the_archive_was_made_of(tmp_path, artifacts):
         "modelVersion": DECLARED["version"],
         "configFile": "ensemble.yaml",
     }
+
+
+def test_figures_of_the_exported_files_go_before_those_of_the_networks(tmp_path, artifacts):
+    root = copy_of_the_sources(tmp_path / "root")
+    models = {name: {"measures": {"auc": 0.8}} for name in ("video fp32", "light fp32")}
+    part = {
+        "weights_sha256": {"video fp32": "0" * 64, "light fp32": "1" * 64},
+        "splits": {"test": {"models": models}},
+    }
+    (root / "weights").mkdir()
+    report = {"machine": {"date": "2026-11-24"}, "modalities": {"video": part}}
+    (root / "weights" / "report.json").write_text(json.dumps(report))
+    with zipfile.ZipFile(build("ensemble", tmp_path, artifacts, root)) as archive:
+        built = json.loads(archive.read("deepdetect.json"))["artifacts"]
+    evaluated = {"test": {"fp32": {"measures": {"auc": 0.8}}}}
+    assert built["video"]["figures"] == {"of": "exported files", "date": "2026-11-24", "splits": evaluated}
+    assert built["audio"]["figures"]["of"] == "networks when published"
 
 
 @pytest.mark.parametrize("change", ["source", "artifact", "config"])

@@ -72,4 +72,4 @@ def test_a_served_model_tells_what_it_was_made_of(server, model_store, model):
         assert told[key] == stored[key]
     assert told["artifacts"].keys() == stored["artifacts"].keys()
     for artifact in stored["artifacts"].values():
-        assert {"spec", "metrics", "calibration", "weights_sha256", "torch", "variants"} <= set(artifact)
+        assert {"spec", "figures", "calibration", "weights_sha256", "torch", "variants"} <= set(artifact)
