@@ -163,6 +163,8 @@ def fill(text: str, tables: str, where: str) -> str:
 def texts(figures: Mapping, root: Path) -> dict[Path, str]:
     """README.md and the model card of every set of weights below `root`, as these figures want them.
 
+    The card of a light model that they do not hold keeps the figures that publishing gave it.
+
     Raises:
         NumbersError: figures of some weights are missing, or a place for them.
     """
@@ -170,7 +172,10 @@ def texts(figures: Mapping, root: Path) -> dict[Path, str]:
     filled = {readme: fill(readme.read_text(encoding="utf-8"), readme_tables(figures), "README.md")}
     for card in sorted(root.glob("weights/*/MODEL_CARD.md")):
         modality = card.parent.name.partition("_")[0]
-        tables = card_tables(figures, modality, sha256_of(card.parent / "model.safetensors"))
+        digest = sha256_of(card.parent / "model.safetensors")
+        if card.parent.name != modality and digest not in figures["modalities"][modality]["weights_sha256"].values():
+            continue
+        tables = card_tables(figures, modality, digest)
         filled[card] = fill(card.read_text(encoding="utf-8"), tables, str(card))
     return filled
 

@@ -84,9 +84,9 @@ def test_the_command_writes_one_set_of_figures_everywhere(project, report, tmp_p
     assert texts(json.loads(stored), project) == before  # and writing it again changes nothing
 
     digest = sha256_of(project / "weights" / "audio" / "model.safetensors")
-    archived = _figures(project, "audio", digest)["figures"]
-    assert archived["splits"]["val"]["audio int8"]["measures"]["auc"] == ESTIMATE
-    assert _figures(project, "audio", "other weights") == {}
+    archived = _figures(project, "audio", {"weights_sha256": digest})
+    assert archived["splits"]["val"]["int8"]["measures"]["auc"] == ESTIMATE
+    assert _figures(project, "audio", {"weights_sha256": "other weights"})["splits"] == {}
 
 
 def test_figures_of_other_weights_are_refused(project, report):
@@ -94,6 +94,19 @@ def test_figures_of_other_weights_are_refused(project, report):
     (project / "weights" / "audio" / "model.safetensors").write_bytes(b"newer weights")
     with pytest.raises(NumbersError, match="no audio model with the weights"):
         texts(figures, project)
+
+
+def test_a_light_model_that_was_not_evaluated_keeps_its_card(project, report):
+    light = project / "weights" / "audio_light"
+    light.mkdir()
+    (light / "model.safetensors").write_bytes(b"light weights")
+    card = light / "MODEL_CARD.md"
+    card.write_text(f"{FIGURES_START}\nas published\n{FIGURES_END}\n")
+    figures = stored_figures(report)
+    assert card not in texts(figures, project)
+    figures["modalities"]["audio"]["weights_sha256"]["audio int8"] = sha256_of(light / "model.safetensors")
+    (project / "weights" / "audio" / "MODEL_CARD.md").unlink()
+    assert "| audio int8 | val | 50 |" in texts(figures, project)[card]
 
 
 @pytest.mark.parametrize("change", [{"quick": True}, {"splits": ["test"]}])
