@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
 
 import grpc
@@ -19,6 +17,7 @@ from client.inference import GrpcClient, HttpClient
 from client.keys import NoKeys
 from client.messages import SERVICE, message
 from client.retry import ONCE, Retry
+from tests.http_server import Handler, Server, serving
 
 ODD_NAME = 'kl"öö"n\n名.mp4'
 
@@ -27,24 +26,16 @@ ODD_NAME = 'kl"öö"n\n名.mp4'
 def echo_http():
     """Answers a POST with its path, headers and body length; a body `bad` is refused."""
 
-    class Echo(BaseHTTPRequestHandler):
+    class Echo(Handler):
         def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.body()
             record = {"path": self.path, "headers": dict(self.headers.items()), "length": len(body)}
             if body == b"bad":
                 record = {"error": {"code": "undecodable_media", "message": "", "status": 422}}
-            self.send_response(422 if body == b"bad" else 200)
-            self.end_headers()
-            self.wfile.write(json.dumps(record).encode())
+            self.reply(422 if body == b"bad" else 200, record)
 
-        def logmessage(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Echo)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Server(Echo)) as server:
+        yield server.address
 
 
 @pytest.fixture
@@ -116,28 +107,22 @@ def test_a_refusal_reads_the_same_over_both(echo_http, echo_grpc):
     assert (over_http.status, over_http.error_code) == (422, "undecodable_media")
 
 
-class Scripted(BaseHTTPRequestHandler):
+class Scripted(Handler):
     """Gives the class's answers one after the other: (status, headers, body), or None to hang up; keeps the keys."""
 
+    protocol_version = "HTTP/1.0"  # a connection for each request
     answers: ClassVar[list] = []
     keys_seen: ClassVar[list] = []
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.body()
         self.keys_seen.append(self.headers["Authorization"])
         answer = self.answers.pop(0)
         if answer is None:
             self.connection.close()
             return
         status, headers, body = answer
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_):
-        pass
+        self.reply(status, body, headers)
 
 
 class Rotating:
@@ -164,16 +149,14 @@ QUICK = Retry(attempts=3, first_delay_s=0.01)
 @pytest.fixture
 def scripted():
     """A client of a server that says what it is told to: `scripted([answer, ...])`."""
-    with HTTPServer(("127.0.0.1", 0), Scripted) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Server(Scripted)) as server:
 
         def client(answers: list, **options) -> HttpClient:
             Scripted.answers, Scripted.keys_seen = list(answers), []
             options = {"keys": NoKeys(), "retry": QUICK, "timeout_s": 30} | options
-            return HttpClient(f"http://127.0.0.1:{server.server_port}", **options)
+            return HttpClient(server.address, **options)
 
         yield client
-        server.shutdown()
 
 
 @pytest.mark.parametrize("trouble", [None, FULL, (502, {}, {}), (429, {"Retry-After": "0"}, {})])
@@ -238,11 +221,8 @@ def test_a_slow_answer_is_not_asked_for_twice():
             asked.append(self.path)
             time.sleep(0.5)
 
-    with HTTPServer(("127.0.0.1", 0), Slow) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(TimedOut):
-            HttpClient(f"http://127.0.0.1:{server.server_port}", 0.1, keys=NoKeys()).predict("video", b"abc")
-        server.shutdown()
+    with serving(Server(Slow)) as server, pytest.raises(TimedOut):
+        HttpClient(server.address, 0.1, keys=NoKeys()).predict("video", b"abc")
     assert asked == ["/predictions/video"]
 
 

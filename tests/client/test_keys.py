@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +16,7 @@ import requests
 
 from client.errors import KeyRefused
 from client.keys import FixedKeys, Keys, find_keys, main
+from tests.http_server import Handler, Server
 
 SCOPES = ("inference", "management")
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
@@ -34,20 +34,16 @@ class TokenServer:
         self.write()
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Renewing(Handler):
             def do_GET(self):
                 (scope,) = parse_qs(urlsplit(self.path).query)["type"]
                 allowed = self.headers["Authorization"] == "Bearer api"
                 if allowed:
                     server.renew(scope)
-                self.send_response(200 if allowed else 400)
-                self.end_headers()
+                self.reply(200 if allowed else 400)
 
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}"
+        self.http = Server(Renewing)
+        self.address = self.http.address
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
     def renew(self, scope: str) -> None:

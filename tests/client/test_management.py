@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from client.errors import KeyRefused, RequestFailed, ServerUnavailable
 from client.keys import FixedKeys, NoKeys
 from client.management import DefaultVersion, Management, UnknownModel, UnknownVersion
+from tests.http_server import Handler, Server, serving
 
 KEY = "management-key"
 
@@ -31,15 +29,15 @@ def described(version: str) -> dict:
     }
 
 
-class Server(ThreadingHTTPServer):
+class TorchServe(Server):
     """Answers as TorchServe with `audio` in versions 1.0, the default, 2.0 and 10.0; keeps what was asked."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Answering)
         self.asked: list[tuple[str, str, dict]] = []
 
 
-class Handler(BaseHTTPRequestHandler):
+class Answering(Handler):
     def answer(self) -> None:
         url = urlsplit(self.path)
         self.server.asked.append((self.command, url.path, dict(parse_qsl(url.query))))
@@ -60,33 +58,22 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = answer
 
-    def reply(self, status: int, record: object) -> None:
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(json.dumps(record).encode())
-
-    def log_message(self, *_) -> None:
-        pass
-
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    server = Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def running() -> Iterator[TorchServe]:
+    with serving(TorchServe()) as server:
+        yield server
 
 
 @pytest.fixture
-def server(running) -> Server:
+def server(running) -> TorchServe:
     running.asked.clear()
     return running
 
 
 @pytest.fixture
 def management(server) -> Management:
-    return Management(f"http://127.0.0.1:{server.server_port}", keys=FixedKeys(management=KEY))
+    return Management(server.address, keys=FixedKeys(management=KEY))
 
 
 def test_models_are_listed_over_all_pages(management):

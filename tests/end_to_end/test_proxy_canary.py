@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import requests
 
 from operations.settings import PROJECT_DIR, free_ports
+from tests.http_server import Handler, Server, serving
 
 FORM = """
 daemon off;
@@ -45,21 +44,13 @@ http {{
 def upstream() -> Iterator[int]:
     """Answers every POST with the path that it was sent to."""
 
-    class Echo(BaseHTTPRequestHandler):
+    class Echo(Handler):
         def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(self.path.encode())
+            self.body()
+            self.reply(200, self.path.encode())
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
+    with serving(Server(Echo)) as server:
+        yield server.server_port
 
 
 @pytest.fixture

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
 import pytest
@@ -15,21 +12,19 @@ import pytest
 from client.inference import HttpClient
 from client.keys import NoKeys
 from loadtest.loops import Load
+from tests.http_server import Handler, Server, serving
 
 
-class Judge(ThreadingHTTPServer):
+class Judge(Server):
     """Judges every upload; every third one is refused, if it is told so."""
 
-    daemon_threads = True
     refuses = False
     n_asked = 0
 
 
-class Answer(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Answer(Handler):
     def do_POST(self):
-        data = self.rfile.read(int(self.headers["Content-Length"]))
+        data = self.body()
         self.server.n_asked += 1
         status, body = (
             200,
@@ -42,14 +37,7 @@ class Answer(BaseHTTPRequestHandler):
         )
         if self.server.refuses and self.server.n_asked % 3 == 0:
             status, body = 422, {"error": {"code": "too_long", "message": "x", "status": 422}}
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
+        self.reply(status, body)
 
 
 @dataclass
@@ -68,16 +56,13 @@ class Served:
 
 @pytest.fixture
 def judge() -> Iterator[Judge]:
-    server = Judge(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Judge(Answer)) as server:
+        yield server
 
 
 @pytest.fixture
 def load(judge) -> Load:
-    return Load(Served(f"http://127.0.0.1:{judge.server_port}"), "video", b"clip", "tune", {"batch_size": 4})
+    return Load(Served(judge.address), "video", b"clip", "tune", {"batch_size": 4})
 
 
 def test_a_closed_loop_asks_as_often_as_it_is_told(load, judge):

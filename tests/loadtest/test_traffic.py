@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -15,17 +12,16 @@ from client.inference import HttpClient
 from client.keys import NoKeys
 from client.retry import ONCE
 from loadtest.traffic import Traffic, percentile, unlike
+from tests.http_server import Handler, Server, serving
 
 CLIP = b"clip"
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Handler):
     """Answers what the body asks for."""
 
-    protocol_version = "HTTP/1.1"
-
     def do_POST(self):
-        data = self.rfile.read(int(self.headers["Content-Length"]))
+        data = self.body()
         status, body = {
             b"refused": (422, {"error": {"code": "too_long", "message": "x", "status": 422}}),
             b"full": (503, {"message": 'Model "a" has no worker to serve inference request. And so on.'}),
@@ -36,23 +32,13 @@ class Answers(BaseHTTPRequestHandler):
             ),
             b"mixed up": (200, {"sha256": "0"}),
         }.get(data, (200, {"sha256": hashlib.sha256(data).hexdigest()}))
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
+        self.reply(status, body)
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Server(Answers)) as server:
+        yield server.address
 
 
 @pytest.mark.parametrize(

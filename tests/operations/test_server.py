@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import math
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from model_defs.limits import Limits
 from operations.registry import Registry, Release
 from operations.server import PROJECT_DIR, ServerError, TorchServe, read_properties
+from tests.http_server import Handler, Server, serving
 
 ADDRESSES = ("inference_address", "management_address", "metrics_address")
 PORTS = ("grpc_inference_port", "grpc_management_port")
@@ -44,23 +43,15 @@ def test_a_server_that_does_not_start_says_why(tmp_path):
 
 
 def test_ports_that_another_server_holds_are_not_taken_for_ones_own(tmp_path):
-    class Other(BaseHTTPRequestHandler):
+    class Other(Handler):
         def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"models": []}')
+            self.reply(200, {"models": []})
 
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Other) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{other.server_port}"
-        server = TorchServe.private(tmp_path, tmp_path, settings={"management_address": address})
+    with serving(Server(Other)) as other:
+        server = TorchServe.private(tmp_path, tmp_path, settings={"management_address": other.address})
         with pytest.raises(ServerError, match="another server"):
             server.start()
         server.stop()
-        other.shutdown()
 
 
 def test_the_project_listens_on_loopback_only():

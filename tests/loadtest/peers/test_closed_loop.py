@@ -5,21 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 
 import pytest
 
 from loadtest.peers.closed_loop import PeerError, Target, Window, closed_loop
+from tests.http_server import Handler, Server, serving
 
 ANSWER_S = 0.02
 
 
-class Recorder(ThreadingHTTPServer):
+class Recorder(Server):
     """Answers each body with itself, and notes what came and how many were under way."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answering)
+        super().__init__(Answering)
         self.bodies: list[bytes] = []
         self.keys: set[str | None] = set()
         self.connections: set[tuple] = set()
@@ -28,15 +28,13 @@ class Recorder(ThreadingHTTPServer):
         self.lock = threading.Lock()
 
 
-class Answering(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Answering(Handler):
     def do_POST(self) -> None:
         server: Recorder = self.server
         with server.lock:
             server.n_under_way += 1
             server.most_under_way = max(server.most_under_way, server.n_under_way)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         time.sleep(ANSWER_S)
         with server.lock:
             server.n_under_way -= 1
@@ -44,22 +42,13 @@ class Answering(BaseHTTPRequestHandler):
             server.keys.add(self.headers["Authorization"])
             server.connections.add(self.client_address)
             status = 200 if len(server.bodies) <= server.fails_from else 503
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_) -> None:
-        pass
+        self.reply(status, body)
 
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    with Recorder() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(Recorder()) as server:
         yield server
-        server.shutdown()
 
 
 def target(server: Recorder) -> Target:
