@@ -136,7 +136,7 @@ class StatisticsNet(nn.Module):
             logits (B, 2), class 0 real and class 1 fake; attention (B, T), which sums to 1 over time: each frame's
             share of the deviations that the statistics are of, for there is nothing here that looks elsewhere.
         """
-        logits = self.classifier(self.projection(self.standardized(features)))
+        logits = self.judge(self.statistics(features))
         share = features.square() / (features.square().sum(1, keepdim=True) + self.share_floor)
         attention = share.mean(2) + self.share_floor
         return logits, attention / attention.sum(1, keepdim=True)
@@ -147,9 +147,13 @@ class StatisticsNet(nn.Module):
         self.standardize.eval()
         return self
 
-    def standardized(self, features: Tensor) -> Tensor:
-        """Statistics (B, n_statistics) at mean 0 and deviation 1 over the training clips, within `MOMENT_CEILING`."""
-        return self.standardize(self.statistics(features)).clamp(-self.ceiling, self.ceiling)
+    def judge(self, statistics: Tensor) -> Tensor:
+        """Statistics (B, n_statistics) -> logits (B, 2)."""
+        return self.classifier(self.projection(self.standardized(statistics)))
+
+    def standardized(self, statistics: Tensor) -> Tensor:
+        """At mean 0 and deviation 1 over the training clips, within `MOMENT_CEILING`: (B, n_statistics) -> the same."""
+        return self.standardize(statistics).clamp(-self.ceiling, self.ceiling)
 
 
 class KernelMachine(nn.Module):

@@ -196,7 +196,7 @@ def set_axes(net: StatisticsNet, statistics: torch.Tensor, how: KernelFit) -> np
     """
     net.standardize.running_mean.copy_(statistics.mean(0))
     net.standardize.running_var.copy_(statistics.var(0))
-    points = net.standardize(statistics).clamp(-net.ceiling, net.ceiling).numpy()
+    points = net.standardized(statistics).numpy()
     n_axes = net.projection.out_features
     axes = PCA(min(n_axes, *points.shape), svd_solver="randomized", random_state=how.seed).fit(points)
     matrix = np.zeros((n_axes, points.shape[1]), np.float32)

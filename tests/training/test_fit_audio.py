@@ -31,9 +31,8 @@ def examples(n: int, n_statistics: int, weights: np.ndarray | None = None) -> Ex
 
 
 def margins(net: StatisticsNet, statistics: torch.Tensor) -> np.ndarray:
-    points = net.standardize(statistics).clamp(-net.ceiling, net.ceiling)
     with torch.inference_mode():
-        logits = net.classifier(net.projection(points))
+        logits = net.judge(statistics)
     return (logits[:, 1] - logits[:, 0]).numpy()
 
 

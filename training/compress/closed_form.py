@@ -6,6 +6,7 @@ section 2.1), and what a kernel machine can be solved for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -32,11 +33,40 @@ def taught_examples(
     how: KernelFit,
     n_workers: int = 1,
 ) -> tuple[Examples, np.ndarray]:
-    """What both hear of the same windows.
+    """The student's examples, and half the difference of the teacher's logits for each, (n,).
 
     Args:
         teacher: any network of sound, in eval mode.
-        teacher_spec: its input, which `train` is prepared for.
+        teacher_spec, net, spec, train, how, n_workers: as in `heard_by_both`.
+
+    Raises:
+        RunError: the inputs cannot be had of the same sound.
+    """
+    answers, own = heard_by_both(
+        lambda features: half_difference(teacher(features)[0])[:, None], teacher_spec, net, spec, train, how, n_workers
+    )
+    return own, answers.statistics[:, 0].double().numpy()
+
+
+def half_difference(logits: Tensor) -> Tensor:
+    """Logits (B, 2) as the margin (B,) of a support vector machine: of which they are plus and minus."""
+    return (logits[:, 1] - logits[:, 0]) / 2
+
+
+def heard_by_both(
+    listen: Callable[[Tensor], Tensor],
+    teacher_spec: AudioSpec,
+    net: StatisticsNet,
+    spec: AudioSpec,
+    train: Prepared,
+    how: KernelFit,
+    n_workers: int = 1,
+) -> tuple[Examples, Examples]:
+    """What a teacher and the network make of the same windows.
+
+    Args:
+        listen: what is kept of the teacher's features, (1, ...) -> (1, n).
+        teacher_spec: its input; `train` may be prepared for either.
         net: the student.
         spec: the student's input.
         train: clips.
@@ -44,21 +74,22 @@ def taught_examples(
         n_workers: that make vocoded copies.
 
     Returns:
-        The student's examples, and half the difference of the teacher's logits for each, (n,).
+        The teacher's examples and the network's, alike but for the statistics.
 
     Raises:
         RunError: the inputs cannot be had of the same sound.
     """
     require_same_media(teacher_spec, spec)
     shapes = [(one.n_steps, one.n_features) for one in (teacher_spec, spec)]
+    n_own = net.statistics.n_statistics
 
-    def listen(rows: Tensor) -> Tensor:
+    def of_both(rows: Tensor) -> Tensor:
         of_teacher, of_student = unpacked(rows, shapes)
-        logits = teacher(of_teacher)[0]
-        return torch.cat([(logits[:, 1:] - logits[:, :1]) / 2, net.statistics(of_student)], dim=1)
+        return torch.cat([listen(of_teacher), net.statistics(of_student)], dim=1)
 
-    heard = collect(listen, train, teacher_spec, how, n_workers, partial(PairedSound, student=spec))
-    return replace(heard, statistics=heard.statistics[:, 1:]), heard.statistics[:, 0].double().numpy()
+    heard = collect(of_both, train, teacher_spec, how, n_workers, partial(PairedSound, student=spec))
+    parts = heard.statistics[:, :-n_own], heard.statistics[:, -n_own:]
+    return replace(heard, statistics=parts[0]), replace(heard, statistics=parts[1])
 
 
 def fit_taught(net: StatisticsNet, examples: Examples, answers: np.ndarray, how: KernelFit, weight: float) -> None:

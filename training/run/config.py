@@ -181,12 +181,13 @@ def audio_parser(script: str, defaults: Mapping[str, Any], **texts: str) -> Opti
     return _parser(script, "audio", sections, defaults, texts)
 
 
-def audio_fit_parser(script: str, fit: type, **texts: str) -> OptionsParser:
-    """The options of the script that fits a network to sound in closed form, as the dataclass `fit` says."""
+def audio_fit_parser(script: str, fit: type, more: Sequence[Section] = (), **texts: str) -> OptionsParser:
+    """The options of the script that fits a network to sound in closed form, as `fit` says, and `more`."""
     sections = (
         *_DATA_AND_RUN,
         Section("model", StatisticsModel),
         Section("fit", fit),
+        *more,
         Section("input of the network, in training and serving (default: its own)", AudioSpec, unset=None),
     )
     networks = [name for name, network in NETWORKS.items() if network.create is StatisticsNet]

@@ -40,7 +40,7 @@ def examples(n: int, n_statistics: int) -> tuple[Examples, np.ndarray]:
 
 def points_and_margins(net: StatisticsNet, known: Examples) -> tuple[np.ndarray, np.ndarray]:
     with torch.inference_mode():
-        points = net.projection(net.standardize(known.statistics).clamp(-net.ceiling, net.ceiling))
+        points = net.projection(net.standardized(known.statistics))
         logits = net.classifier(points)
     return points.numpy(), ((logits[:, 1] - logits[:, 0]) / 2).numpy()
 
