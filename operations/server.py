@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,9 +34,8 @@ from client.management import Management
 from operations.drain import hear_every_worker
 from operations.registry import Registry
 from operations.server_logs import ServerLogs
-from operations.settings import PROJECT_DIR, free_ports, project_environment, read_properties
+from operations.settings import PROJECT_DIR, private_environment, project_environment, read_properties
 
-PORT_KEYS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
 STARTUP_TIMEOUT_S = 180.0
 DRAIN_MARK = "deepdetect.draining"  # in the temp directory; its workers turn away what comes once it is there
 
@@ -99,29 +97,8 @@ class TorchServe:
             python: the interpreter to run it on.
             settings: lines of config.properties that differ from the project's; with a certificate it speaks https.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        ports = dict(zip(PORT_KEYS, free_ports(len(PORT_KEYS)), strict=True))
-        scheme = "https" if "certificate_file" in (settings or {}) else "http"
-        own: dict[str, Any] = {
-            **{f"{key}_address": f"{scheme}://127.0.0.1:{ports[key]}" for key in PORT_KEYS[:3]},
-            **{f"{key}_port": ports[key] for key in PORT_KEYS[3:]},
-            "initial_worker_port": ports["inference"] + 10_000 if ports["inference"] < 50_000 else 20_000,
-            "model_store": model_store.resolve(),
-            "load_models": ",".join(f"{model}.mar" for model in models),
-            "metrics_config": PROJECT_DIR / "config" / "metrics.yaml",
-        }
-        merged = read_properties(PROJECT_DIR / "config" / "config.properties") | own | dict(settings or {})
-        config = directory / "config.properties"
-        config.write_text("".join(f"{key}={value}\n" for key, value in merged.items()))
-        temporary = Path(tempfile.mkdtemp(prefix="ts-"))  # short: it is part of the sockets' paths
-        environment = project_environment() | {
-            "TS_CONFIG_FILE": str(config),
-            "LOG_LOCATION": str(directory / "logs"),
-            "METRICS_LOCATION": str(directory / "logs"),
-            "TEMP": str(temporary),
-            "TMPDIR": str(temporary),
-        }
-        return cls(environment, directory, python, [temporary])
+        environment = private_environment(directory, model_store, models, settings or {})
+        return cls(environment, directory, python, [Path(environment["TEMP"])])
 
     @property
     def properties(self) -> dict[str, str]:

@@ -17,11 +17,10 @@ from torch import nn
 from model_defs.registry import NETWORKS, build_network
 from model_defs.video_net import FrameScoreNet
 from model_defs.weights import load_weights
-from training.run.config import FramesModel, input_spec, video_parser
+from training.run.config import FramesModel, backbone_weights, input_spec, video_parser, video_training
 from training.run.lifecycle import Prepared, command, train
 from training.run.options import OptionsParser
 from training.tasks.video import VideoTask
-from training.train_video import backbone_weights, video_training
 
 EPILOG = """The last epoch is at <save path>.last.pt, the best by validation AUC at --save-path."""
 DEFAULTS = {"epochs": 20, "lr": 3e-4, "head_lr_factor": 3.0, "batch_size": 32, "train_frames": 1}

@@ -11,13 +11,12 @@ from pathlib import Path
 from torch import nn
 
 from model_defs.registry import build_network
-from model_defs.spec import VideoSpec
 from model_defs.weights import load_weights
-from training.run.config import VideoModel, input_spec, video_parser
+from training.run.config import VideoModel, backbone_weights, input_spec, video_parser, video_training
 from training.run.lifecycle import Prepared, command, train
 from training.run.options import OptionsParser, Settings
 from training.tasks.frame_net import load_backbone
-from training.tasks.video import VideoTask, VideoTraining
+from training.tasks.video import VideoTask
 
 EPILOG = """examples:
   the classic form, with ImageNet weights where they can be downloaded:
@@ -53,18 +52,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
         return _network(settings), VideoTask(settings["network"], spec, train_clips, val_clips, training)
 
     return train(settings, spec, make_task)
-
-
-def video_training(settings: Settings, spec: VideoSpec, device: str) -> VideoTraining:
-    """How the settings want an epoch drawn and shown."""
-    frozen = settings["freeze_batch_norm"] or settings.values.get("freeze_backbone", False)
-    size_px = settings["train_px"] or spec.size_px
-    return settings.make(VideoTraining, size_px=size_px, freeze_batch_norm=frozen, device=device)
-
-
-def backbone_weights(settings: Settings) -> str | None:
-    """What `build_network` is to load into the backbone."""
-    return None if settings["backbone_weights"] == "none" else settings["backbone_weights"]
 
 
 def _network(settings: Settings) -> nn.Module:

@@ -33,9 +33,8 @@ from training.exporting.quantization import (
 )
 from training.fit_audio import KernelFit
 from training.loop.engine import seed_everything
-from training.run.config import input_spec
+from training.run.config import backbone_weights, input_spec
 from training.run.lifecycle import Prepared
-from training.train_video import backbone_weights
 
 MODEL_FILE = "model.pt"  # in the output folder: the compressed network, as a checkpoint
 N_STATISTICS_CLIPS = 200  # that batch-norm statistics are averaged over

@@ -19,12 +19,11 @@ from training.loop import checkpoint
 from training.loop.checkpoint import RunError
 from training.loop.engine import Loss, Task, fit
 from training.loop.train_config import TrainConfig
-from training.run.config import SETTINGS_SUFFIX, DataConfig
+from training.run.config import SETTINGS_SUFFIX, DataConfig, video_training
 from training.run.lifecycle import Prepared, prepared_splits, resolve_device
 from training.run.options import Settings, load_preset, preset_names
 from training.tasks.audio import AudioTask, AudioTraining
 from training.tasks.video import VideoTask
-from training.train_video import video_training
 
 TRAINING_SCRIPTS = ("train_audio", "train_video", "pretrain_frames")
 FITTING_SCRIPT = "fit_audio"  # takes no steps

@@ -204,6 +204,18 @@ def input_spec(settings: Settings) -> InputSpec:
     return replace(spec, **settings.changes(type(spec)))
 
 
+def video_training(settings: Settings, spec: VideoSpec, device: str) -> VideoTraining:
+    """How the settings want an epoch drawn and shown."""
+    frozen = settings["freeze_batch_norm"] or settings.values.get("freeze_backbone", False)
+    size_px = settings["train_px"] or spec.size_px
+    return settings.make(VideoTraining, size_px=size_px, freeze_batch_norm=frozen, device=device)
+
+
+def backbone_weights(settings: Settings) -> str | None:
+    """What `build_network` is to load into the backbone."""
+    return None if settings["backbone_weights"] == "none" else settings["backbone_weights"]
+
+
 def saved_data(checkpoint: Path) -> DataConfig:
     """How the data of a checkpoint was divided, from the settings beside it; the defaults where there are none."""
     path = checkpoint.with_suffix(SETTINGS_SUFFIX)
