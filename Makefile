@@ -8,7 +8,10 @@ RUN := env -u PYTHONPATH $(BIN)/python
 
 INSTALLED := $(VENV)/.installed
 SAMPLE := build/sample.mp4
-ARTIFACTS := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
+STANDARD := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
+LIGHTER := build/artifacts/video_light/manifest.json build/artifacts/audio_light/manifest.json
+ARTIFACTS := $(if $(LIGHT),$(LIGHTER),$(STANDARD))
+FLAVOUR := build/archives.$(if $(LIGHT),light,standard)
 ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
 CODE := $(wildcard model_defs/*.py model_defs/caching/*.py handlers/*.py)
 EXPORT_CODE := training/export.py $(patsubst %,training/exporting/%.py,anomaly folding measurement quantization variants)
@@ -46,21 +49,25 @@ sample: $(SAMPLE)  ## make the sample clip: a public-domain face and a synthetic
 $(SAMPLE): $(INSTALLED) samples/clip.py samples/speech.py
 	$(RUN) -m samples.clip $@
 
-artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16
+artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16 (LIGHT=1: those of the light models)
 
 build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/measured.json weights/%/anomaly.safetensors
 	$(RUN) -m training.export weights/$* --output build/artifacts/$*
 
-archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar
+archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar (LIGHT=1: of the light models, under the same names)
 
-$(ARCHIVES) &: $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml weights/report.json)
-	$(RUN) -m archives.build
+# Which models the archives hold: where that changes, they are built anew.
+$(FLAVOUR):
+	@mkdir -p build && rm -f build/archives.light build/archives.standard && touch $@
+
+$(ARCHIVES) &: $(FLAVOUR) $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml weights/report.json)
+	$(RUN) -m archives.build $(if $(LIGHT),--light)
 	@mkdir -p build/torchserve/tmp build/torchserve/logs  # torchserve wants what env.sh names to be there
 
 # A version of its own beside what is served; the default stays, unless PROMOTE=1.
 release: artifacts sample  ## build VERSION=2.0 of MODEL (ensemble), register it beside the default, check and warm it
-	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [PROMOTE=1]" >&2; exit 2; }
-	$(RUN) -m archives.build $(MODEL) --version $(VERSION)
+	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [LIGHT=1] [PROMOTE=1]" >&2; exit 2; }
+	$(RUN) -m archives.build $(MODEL) --version $(VERSION) $(if $(LIGHT),--light)
 	$(RUN) -m operations.release register $(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote)
 
 serve: archive sample  ## start TorchServe, wait until it is ready, judge the sample over HTTP and gRPC
@@ -88,7 +95,7 @@ soak: SOAK_MINUTES ?= 10
 soak: archive  ## SOAK_MINUTES (10) of good, repeated and hostile load: does a worker's memory grow?
 	$(RUN) -m loadtest.soak --minutes $(SOAK_MINUTES)
 
-bench: artifacts sample  ## time every variant, and the stages of a request
+bench: $(STANDARD) $(LIGHTER) sample  ## time every variant, the light ones too, and the stages of a request
 	$(RUN) -m training.bench
 
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
@@ -132,8 +139,8 @@ compress: DATASET ?= $(AUDIO_DATA)
 compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or distil of CHECKPOINT with DATASET: figures before and after (OPTIONS=...)
 	$(RUN) -m training.compress $(STEP) $(CHECKPOINT) --dataset $(DATASET) $(OPTIONS)
 
-evaluate: $(ARTIFACTS)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
-	$(RUN) -m training.evaluate --artifact build/artifacts/*/ --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
+evaluate: $(STANDARD) $(LIGHTER)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
+	$(RUN) -m training.evaluate --artifact $(dir $(STANDARD) $(LIGHTER)) --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
 		--split $(or $(SPLIT),val) $(if $(QUICK),--quick)
 
 lint: $(INSTALLED)  ## check style and imports

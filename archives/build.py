@@ -3,6 +3,7 @@
     python -m archives.build                  every archive, from build/artifacts/
     python -m archives.build ensemble         one of them
     python -m archives.build ensemble --version 2.0    archives/ensemble-2.0.mar, to be served beside 1.0
+    python -m archives.build --light          of the light models: smaller and quicker, and worth a little less
     python -m archives.build --output DIR --artifacts DIR
 
 An archive is self-contained: the packages `model_defs` and `handlers` as they
@@ -60,7 +61,14 @@ class BuildError(ValueError):
 
 
 def build_archive(
-    name: str, declaration: dict[str, Any], version: str, output: Path, artifacts: Path, root: Path = PROJECT_DIR
+    name: str,
+    declaration: dict[str, Any],
+    version: str,
+    output: Path,
+    artifacts: Path,
+    root: Path = PROJECT_DIR,
+    *,
+    light: bool = False,
 ) -> Path:
     """Builds one archive.
 
@@ -71,6 +79,7 @@ def build_archive(
         output: directory to write to.
         artifacts: directory with one artifact directory for each modality.
         root: the source tree to take packages and configuration from.
+        light: take `<modality>_light` of these directories.
 
     Raises:
         BuildError: an artifact is missing, or the model configuration is wrong.
@@ -83,7 +92,8 @@ def build_archive(
         _stage_packages(root, stage)
         record = {"name": name, "version": version, "artifacts": {}}
         for modality in declaration["artifacts"]:
-            manifest = _stage_artifact(artifacts / modality, stage / "artifacts" / modality)
+            source = artifacts / (f"{modality}_light" if light else modality)
+            manifest = _stage_artifact(source, stage / "artifacts" / modality)
             said = {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
             record["artifacts"][modality] = said | {"figures": _figures(root, modality, manifest)}
         record["source_digest"] = tree_digest(stage, PACKAGES)
@@ -98,7 +108,14 @@ def build_archive(
 
 
 def build_release(
-    name: str, declaration: dict[str, Any], version: str, output: Path, artifacts: Path, root: Path = PROJECT_DIR
+    name: str,
+    declaration: dict[str, Any],
+    version: str,
+    output: Path,
+    artifacts: Path,
+    root: Path = PROJECT_DIR,
+    *,
+    light: bool = False,
 ) -> Path:
     """Builds `<output>/<name>-<version>.mar`, which lies beside other versions of the model in one store.
 
@@ -110,7 +127,7 @@ def build_release(
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"{name}-{version}.mar"
     with tempfile.TemporaryDirectory(dir=output, prefix=".release-") as temporary:
-        built = build_archive(name, declaration, version, Path(temporary), artifacts, root)
+        built = build_archive(name, declaration, version, Path(temporary), artifacts, root, light=light)
         if target.exists() and _sha256(target) != _sha256(built):
             remedy = "Give the new contents a new version; or delete that file, if it was never served"
             raise BuildError(f"{target} was made of other code, weights or configuration. {remedy}")
@@ -158,7 +175,8 @@ def _stage_artifact(source: Path, destination: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((source / "manifest.json").read_text())
     except FileNotFoundError:
-        raise BuildError(f"there is no artifact in {source}; `make artifacts` exports it") from None
+        remedy = "`make artifacts` exports it, with LIGHT=1 the light ones"
+        raise BuildError(f"there is no artifact in {source}; {remedy}") from None
     destination.mkdir(parents=True)
     shutil.copy(source / "manifest.json", destination)
     for variant, entry in manifest["variants"].items():
@@ -241,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m archives.build", description="Build the TorchServe archives.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="archives to build (default: all declared)")
     parser.add_argument("--version", help="build NAME-VERSION.mar with this version (default: NAME.mar, as declared)")
+    parser.add_argument("--light", action="store_true", help="take the light models, video_light/ and audio_light/")
     parser.add_argument("--output", type=Path, default=PROJECT_DIR / "archives", help="directory for the .mar files")
     parser.add_argument("--artifacts", type=Path, default=PROJECT_DIR / "build" / "artifacts", help="exported models")
     args = parser.parse_args(argv)
@@ -251,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             build = build_release if args.version else build_archive
             version = args.version or declared["version"]
-            path = build(name, declared["archives"][name], version, args.output, args.artifacts)
+            path = build(name, declared["archives"][name], version, args.output, args.artifacts, light=args.light)
         except BuildError as error:
             print(f"archives.build: {error}", file=sys.stderr)
             return 1

@@ -59,10 +59,10 @@ def stage_times_ms(engines: Mapping[str, Engine], clip: Path, n_repeats: int) ->
     }
 
 
-def variant_table(modality: str, manifest: dict, times_ms: Mapping[str, float], n_inputs: int) -> Table:
+def variant_table(name: str, manifest: dict, times_ms: Mapping[str, float], n_inputs: int) -> Table:
     """One row a variant; what the manifest knows of real validation inputs beside what was timed here."""
-    unit = "clip" if modality == "video" else f"clip of {n_inputs} windows"
-    table = Table(title=f"{modality} ({manifest['network']}): forward pass of one {unit}", title_justify="left")
+    unit = "clip" if manifest["modality"] == "video" else f"clip of {n_inputs} windows"
+    table = Table(title=f"{name} ({manifest['network']}): forward pass of one {unit}", title_justify="left")
     for heading in (
         "variant",
         "device",
@@ -119,14 +119,17 @@ def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     console.print(f"{machine['hardware']}; torch threads: {machine['torch_threads']}; {versions}; {machine['date']}")
     console.print(f"medians of {n_repeats} repetitions, variants and models in turns, in one process\n")
-    paths = {path.name: path for path in (artifacts / "video", artifacts / "audio") if path.is_dir()}
-    engines = {modality: load_engine({modality: path}, name=modality, cache=None) for modality, path in paths.items()}
-    if len(paths) > 1:
-        engines["ensemble"] = load_engine(paths, cache=None)
-    for modality, path in paths.items():
-        inputs = clip_inputs(engines[modality].scorers[modality], clip)
-        times_ms = forward_times_ms(load_runnable(path), inputs, n_repeats)
-        console.print(variant_table(modality, read_manifest(path), times_ms, len(inputs)))
+    engines: dict[str, Engine] = {}
+    for suffix in ("", "_light"):
+        paths = {modality: artifacts / f"{modality}{suffix}" for modality in ("video", "audio")}
+        paths = {modality: path for modality, path in paths.items() if path.is_dir()}
+        for modality, path in paths.items():
+            engines[path.name] = load_engine({modality: path}, name=modality, cache=None)
+            inputs = clip_inputs(engines[path.name].scorers[modality], clip)
+            times_ms = forward_times_ms(load_runnable(path), inputs, n_repeats)
+            console.print(variant_table(path.name, read_manifest(path), times_ms, len(inputs)))
+        if len(paths) > 1:
+            engines[f"ensemble{suffix}"] = load_engine(paths, cache=None)
     console.print("max. diff. of p_fake and same verdict: against fp32 on real validation inputs, from the manifest")
     console.print(f"{NOT_MEASURED} not measured: fp16 runs on CUDA only\n")
     console.print(stage_table(stage_times_ms(engines, clip, n_repeats), clip))
@@ -136,7 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m training.bench", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--artifacts", type=Path, default=Path("build/artifacts"), metavar="DIR", help="holds video/, audio/"
+        "--artifacts",
+        type=Path,
+        default=Path("build/artifacts"),
+        metavar="DIR",
+        help="holds video/, audio/, video_light/, audio_light/",
     )
     parser.add_argument("--clip", type=Path, default=Path("build/sample.mp4"), metavar="FILE")
     parser.add_argument("--repeats", type=int, default=15, metavar="N")

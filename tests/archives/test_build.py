@@ -57,6 +57,27 @@ def copy_of_the_sources(root: Path) -> Path:
     return root
 
 
+def test_the_light_models_go_under_the_same_names(tmp_path, artifacts):
+    light = shutil.copytree(artifacts / "video", artifacts / "video_light")
+    record = json.loads((light / "manifest.json").read_text()) | {"network": "small"}
+    (light / "manifest.json").write_text(json.dumps(record))
+    options = ["video", "--artifacts", str(artifacts), "--output"]
+    for kind in ([], ["--light"]):
+        assert main([*options, str(tmp_path / str(kind)), *kind]) == 0
+    with zipfile.ZipFile(tmp_path / "['--light']" / "video.mar") as archive:
+        members = set(archive.namelist())
+        told = json.loads(archive.read("deepdetect.json"))
+    with zipfile.ZipFile(tmp_path / "[]" / "video.mar") as archive:
+        assert set(archive.namelist()) == members
+        assert json.loads(archive.read("deepdetect.json"))["digest"] != told["digest"]
+    assert (told["name"], told["artifacts"]["video"]["network"]) == ("video", "small")
+
+
+def test_absent_light_models_are_named(tmp_path, artifacts, capsys):
+    assert main(["audio", "--light", "--artifacts", str(artifacts), "--output", str(tmp_path)]) == 1
+    assert "audio_light; `make artifacts`" in capsys.readouterr().err
+
+
 def test_the_bytes_depend_neither_on_the_folder_nor_on_times(tmp_path, artifacts):
     copied = copy_of_the_sources(tmp_path / "elsewhere")
     for path in copied.rglob("*.py"):
