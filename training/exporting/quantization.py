@@ -28,6 +28,7 @@ from torch.ao.quantization import (
 )
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 from torch.fx import GraphModule
+from torchvision.models.efficientnet import MBConv
 from torchvision.ops.misc import Conv2dNormActivation
 from torchvision.ops.stochastic_depth import StochasticDepth
 
@@ -44,6 +45,7 @@ WEIGHT_LEVELS = {
 # SiLU(x) is within 0.015 of zero for x <= -6, so levels spent below are wasted. On EfficientNet-B0 this bound
 # alone takes the relative error of the features from 0.41 to 0.12.
 _SILU_FLOOR = -6.0
+_NARROW = 16  # channels
 
 
 def static_part(net: nn.Module) -> str | None:
@@ -201,8 +203,12 @@ def _convert(net: nn.Module, ranges: dict[str, Tensor]) -> GraphModule:
 
 
 def _float_modules(part: nn.Module) -> Iterator[str]:
-    """What int8 harms most and gains least by: the last pooling, and beside SiLU the first and the depthwise
-    convolutions, which hold 5 % of EfficientNet's weights and cause most of its error."""
+    """What int8 harms most and gains least by.
+
+    That is the last pooling, and beside SiLU: the first convolution, the depthwise ones, which hold 5 % of
+    EfficientNet's weights, and the blocks of few channels at the largest maps. Those two alone cause four fifths of the
+    error that the other convolutions leave in the logits (docs/compression.md), and are as quick in float.
+    """
     if hasattr(part, "pool"):
         yield "pool"
     for name, block in part.named_modules():
@@ -211,6 +217,15 @@ def _float_modules(part: nn.Module) -> Iterator[str]:
             if conv.in_channels == 3 or conv.groups == conv.in_channels:
                 yield name
                 yield f"{name}.0"
+        elif isinstance(block, MBConv) and _is_narrow(block):
+            yield from (f"{name}.{inner}".rstrip(".") for inner, _ in block.named_modules())
+
+
+def _is_narrow(block: MBConv) -> bool:
+    """Whether SiLU follows its convolutions, and its input or output has `_NARROW` channels or fewer."""
+    convolutions = [layer[0] for layer in block.block if isinstance(layer, Conv2dNormActivation)]
+    has_silu = any(isinstance(module, nn.SiLU) for module in block.modules())
+    return has_silu and min(convolutions[0].in_channels, convolutions[-1].out_channels) <= _NARROW
 
 
 def _drop_stochastic_depth(module: nn.Module) -> None:
