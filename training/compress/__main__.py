@@ -72,6 +72,8 @@ example:
     "distil": """Train a small network on the labels and on the checkpoint's answers to the same augmented input;
 beside it the same network on the labels alone. --student is a preset of the small one, whose epochs, rate and input
 hold. One of training.fit_audio is fitted in closed form to both: such a student knows no --temperature.
+Several teachers (--teachers) make one network that has something of each: a student as large as they are, which starts
+from one of them (--init).
 
 example:
   %(prog)s weights/audio/model.safetensors --student audio_statistics_light --dataset path/to/sounds
@@ -141,6 +143,14 @@ def _own_options(name: str, sub: argparse.ArgumentParser) -> None:
             help="of the teacher's part of the loss, 0 to 1 (%(default)s)",
         )
         sub.add_argument(
+            "--teachers",
+            type=Path,
+            nargs="+",
+            default=(),
+            metavar="CHECKPOINT",
+            help="further ones, for video: the mean of all logits teaches; none may want larger crops than the first",
+        )
+        sub.add_argument(
             "--from-teacher", action="store_true", help="start from the teacher's tensors of the same name and shape"
         )
         sub.add_argument("--no-alone", action="store_true", help="leave out the network that has no teacher")
@@ -200,7 +210,12 @@ def _step(options: argparse.Namespace) -> Callable[[Workpiece, Path], list[Entry
     if options.command == "distil":
         how = Distillation(options.temperature, options.weight)
         return lambda work, output: steps.distilled(
-            work, output, how, from_teacher=options.from_teacher, alone=not options.no_alone
+            work,
+            output,
+            how,
+            others=options.teachers,
+            from_teacher=options.from_teacher,
+            alone=not options.no_alone,
         )
     return {"dynamic": steps.dynamic, "static": steps.static, "recalibrate": steps.recalibrated}[options.command]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -42,6 +42,30 @@ class Distillation:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0")
         if not 0 <= self.weight <= 1:
             raise ValueError(f"weight is {self.weight}; it must lie in 0 <= x <= 1")
+
+
+class TeacherEnsemble(nn.Module):
+    """The mean logits of several networks that see the same crops, each at the size it was trained at.
+
+    Args:
+        members: networks with their inputs; all but `size_px` must be alike.
+
+    Raises:
+        RunError: an input differs in more, or is larger than the first one's.
+    """
+
+    def __init__(self, members: Sequence[tuple[nn.Module, VideoSpec]]) -> None:
+        super().__init__()
+        first = members[0][1]
+        for _, spec in members:
+            require_same_media(first, spec, "another teacher")
+        self.nets = nn.ModuleList(net for net, _ in members)
+        self.shares = [spec.size_px / first.size_px for _, spec in members]
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, None]:
+        """(B, T, 3, S, S) of the first member's size -> logits (B, 2), and no attention."""
+        logits = [net(_shrunk(frames, share)[1])[0] for net, share in zip(self.nets, self.shares, strict=True)]
+        return torch.stack(logits).mean(0), None
 
 
 class DistillationTask:
@@ -169,6 +193,8 @@ def copy_fitting(student: nn.Module, teacher: nn.Module) -> int:
 
 def _shrunk(inputs: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Crops (B, T, 3, S, S) as they are, and averaged down to a share of their side."""
+    if share == 1:
+        return inputs, inputs
     frames = inputs.flatten(0, 1)
     size_px = round(frames.shape[-1] * share)
     return inputs, functional.interpolate(frames, size=(size_px, size_px), mode="area").unflatten(0, inputs.shape[:2])
@@ -180,7 +206,7 @@ def unpacked(rows: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
     return [part.unflatten(-1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def require_same_media(teacher: InputSpec, student: InputSpec) -> None:
+def require_same_media(teacher: InputSpec, student: InputSpec, whose: str = "the student") -> None:
     """Raise RunError where the student's input cannot be had of the media that the teacher is shown."""
     if type(teacher) is not type(student):
         raise RunError(f"a network of {student.modality} cannot learn from one of {teacher.modality}")
@@ -188,6 +214,6 @@ def require_same_media(teacher: InputSpec, student: InputSpec) -> None:
     names = [field.name for field in fields(VideoSpec) if field.name != "size_px"] if is_video else _SOUND_FIELDS
     if differing := [name for name in names if getattr(teacher, name) != getattr(student, name)]:
         told = ", ".join(f"{name} {getattr(student, name)}, not {getattr(teacher, name)}" for name in differing)
-        raise RunError(f"teacher and student must be shown the same media; of the student {told}")
+        raise RunError(f"teacher and student must be shown the same media; of {whose} {told}")
     if is_video and student.size_px > teacher.size_px:
-        raise RunError(f"the student's size_px is {student.size_px}; at most the teacher's {teacher.size_px}")
+        raise RunError(f"size_px of {whose} is {student.size_px}; at most the teacher's {teacher.size_px}")

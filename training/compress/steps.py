@@ -12,12 +12,19 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from model_defs.registry import build_network
-from model_defs.spec import InputSpec, VideoSpec
+from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
 from model_defs.weights import load_weights
 from training.compress.batch_norm import recalibrate
 from training.compress.closed_form import fit_taught, taught_examples
 from training.compress.comparison import Entry
-from training.compress.distillation import Distillation, DistillationTask, copy_fitting, shared_views
+from training.compress.distillation import (
+    Distillation,
+    DistillationTask,
+    TeacherEnsemble,
+    copy_fitting,
+    require_same_media,
+    shared_views,
+)
 from training.compress.pruning import Scope, keep_pruned, prune
 from training.compress.quantize_aware import AwareTask, make_aware, ranges_in
 from training.compress.workpiece import FITTING_SCRIPT, Workpiece, write_checkpoint
@@ -32,6 +39,7 @@ from training.exporting.quantization import (
     static_part,
 )
 from training.fit_audio import KernelFit
+from training.loop.checkpoint import RunError
 from training.loop.engine import seed_everything
 from training.run.config import backbone_weights, input_spec
 from training.run.lifecycle import Prepared
@@ -119,7 +127,13 @@ def recalibrated(work: Workpiece, output: Path) -> list[Entry]:
 
 
 def distilled(
-    work: Workpiece, output: Path, how: Distillation, *, from_teacher: bool = False, alone: bool = True
+    work: Workpiece,
+    output: Path,
+    how: Distillation,
+    *,
+    others: Sequence[Path] = (),
+    from_teacher: bool = False,
+    alone: bool = True,
 ) -> list[Entry]:
     """Train a small network on the labels and on the workpiece's answers, and beside it on the labels alone.
 
@@ -129,11 +143,12 @@ def distilled(
         work: the teacher, with the settings of a preset that trains the student.
         output: folder.
         how: temperature, which a closed form has none of, and weight.
+        others: further teachers of the same crops, as large or smaller; the mean of all logits teaches.
         from_teacher: start from the teacher's tensors where names and shapes are the same.
         alone: train the same network from the same start without a teacher, too.
 
     Raises:
-        RunError: the student's input cannot be had of the same media.
+        RunError: the student's input, or another teacher's, cannot be had of the same media.
         ValueError: a student that is fitted in closed form is to start from its teacher.
     """
     network, spec = work.settings["network"], input_spec(work.settings)
@@ -141,8 +156,10 @@ def distilled(
     is_fitted = work.settings.script == FITTING_SCRIPT
     if is_fitted and from_teacher:
         raise ValueError(f"{network} is fitted in closed form and starts from nothing; leave out --from-teacher")
-    teach = (_teach_at_once if is_fitted else _teach_by_steps)(work, network, spec, val)
     entries = [_entry("teacher", work, work.net)]
+    entries += [_of_teacher(number, path, work) for number, path in enumerate(others, 2)]
+    teachers = [(copy.deepcopy(entry.net), entry.spec) for entry in entries]
+    teach = _teach_at_once(work, network, spec) if is_fitted else _teach_by_steps(work, network, spec, val, teachers)
     kinds = {"distilled": how} | ({"alone": replace(how, weight=0.0)} if alone else {})
     for name, weights in kinds.items():
         seed_everything(work.settings["seed"])
@@ -161,9 +178,27 @@ def distilled(
 Teach = Callable[[nn.Module, Distillation, Path], nn.Module]  # student, how, path for what a run leaves -> the learned
 
 
-def _teach_by_steps(work: Workpiece, network: str, spec: InputSpec, val: Prepared) -> Teach:
+def _of_teacher(number: int, path: Path, work: Workpiece) -> Entry:
+    """The row of a further teacher.
+
+    Raises:
+        RunError: it cannot be shown what the first one is, or is one of sound.
+    """
+    net, record = load_weights(path)
+    spec = spec_from_dict(record["spec"])
+    require_same_media(work.spec, spec, str(path))
+    if not isinstance(spec, VideoSpec):
+        raise RunError(
+            "several teachers are for video alone, whose crops can be shrunk for those that want them smaller"
+        )
+    return Entry(f"teacher {number}", net, spec, _prepared_for(spec, work.val, work))
+
+
+def _teach_by_steps(
+    work: Workpiece, network: str, spec: InputSpec, val: Prepared, teachers: Sequence[tuple[nn.Module, InputSpec]]
+) -> Teach:
     task, views = shared_views(work.spec, spec, work.train, work.task())
-    teacher = copy.deepcopy(work.net).to(work.device)
+    teacher = (teachers[0][0] if len(teachers) == 1 else TeacherEnsemble(teachers)).to(work.device)
 
     def teach(net: nn.Module, how: Distillation, path: Path) -> nn.Module:
         taught = DistillationTask(task, views, teacher, network, spec, val, how)
@@ -173,7 +208,7 @@ def _teach_by_steps(work: Workpiece, network: str, spec: InputSpec, val: Prepare
     return teach
 
 
-def _teach_at_once(work: Workpiece, network: str, spec: InputSpec, val: Prepared) -> Teach:
+def _teach_at_once(work: Workpiece, network: str, spec: InputSpec) -> Teach:
     how_fitted, n_workers = work.settings.make(KernelFit), max(1, work.settings["workers"])
     listener = build_network(network).eval()  # statistics need no weights
     heard = taught_examples(work.net, work.spec, listener, spec, work.train, how_fitted, n_workers)
@@ -201,6 +236,16 @@ def _prepared_for(spec: InputSpec, items: Prepared, work: Workpiece) -> Prepared
 
 
 def _student(work: Workpiece, network: str) -> nn.Module:
+    """A new one, or the one to start from.
+
+    Raises:
+        RunError: that is another network.
+    """
+    if start := work.settings.values.get("init"):
+        net, record = load_weights(Path(start))
+        if record["network"] != network:
+            raise RunError(f"init: {start} is a {record['network']}; the student is a {network}")
+        return net.train()
     if isinstance(work.spec, VideoSpec):
         return build_network(network, backbone_weights(work.settings), work.settings["allow_random"])
     return build_network(network)

@@ -11,6 +11,7 @@ from model_defs.spec import AudioSpec, VideoSpec
 from training.compress.distillation import (
     Distillation,
     DistillationTask,
+    TeacherEnsemble,
     copy_fitting,
     shared_views,
 )
@@ -63,6 +64,19 @@ def test_video_of_another_size_is_shrunk_and_other_crops_are_refused():
         shared_views(teacher, replace(teacher, size_px=128), [], task)
     with pytest.raises(RunError, match="cannot learn from"):
         shared_views(teacher, AudioSpec(), [], task)
+
+
+def test_several_teachers_give_the_mean_of_their_logits_each_at_its_own_size():
+    large, small = VideoSpec(size_px=64), VideoSpec(size_px=32)
+    nets = [build_network("video_frames_light").eval() for _ in range(2)]
+    frames = torch.randn(2, 1, 3, 64, 64)
+    shrunk = frames.unflatten(-1, (32, 2)).unflatten(-3, (32, 2)).mean(dim=(-1, -3))
+    with torch.no_grad():
+        found = TeacherEnsemble([(nets[0], large), (nets[1], small)])(frames)[0]
+        expected = (nets[0](frames)[0] + nets[1](shrunk)[0]) / 2
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(RunError, match="size_px of another teacher is 64; at most the teacher's 32"):
+        TeacherEnsemble([(nets[1], small), (nets[0], large)])
 
 
 def test_student_comes_to_answer_as_its_teacher(sounds, tmp_path):

@@ -148,6 +148,14 @@ def test_video_students_may_see_less(run, video_dataset, tmp_path):
     assert _names(report) == ["teacher", "distilled", "distilled, int8"]
     assert load_weights(output / "model.pt")[1]["spec"]["size_px"] == 32
 
+    several = ["--teachers", str(output / "model.pt"), "--init", str(path)]  # each sees crops of its own size
+    options = ["--student", "video_frames_light", "--size-px", "64", "--epochs", "1", "--no-alone"]
+    output, report = run("distil", *options, *several, *same, path=path, dataset=video_dataset)
+    assert _names(report) == ["teacher", "teacher 2", "distilled", "distilled, int8"]
+    other = [*options[:4], "--network", "video_frames_lite0", "--init", str(path)]
+    with pytest.raises(SystemExit, match="the student is a video_frames_lite0"):
+        run("distil", *other, *same, path=path, dataset=video_dataset)
+
 
 def test_fitted_networks_are_rounded_but_not_tuned(audio_dataset, tmp_path, few_resamples):
     path = _checkpoint(tmp_path / "fitted.pt", "audio_statistics", SPEC, (4, SPEC.n_steps, 80))
