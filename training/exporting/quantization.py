@@ -45,7 +45,7 @@ WEIGHT_LEVELS = {
 # SiLU(x) is within 0.015 of zero for x <= -6, so levels spent below are wasted. On EfficientNet-B0 this bound
 # alone takes the relative error of the features from 0.41 to 0.12.
 _SILU_FLOOR = -6.0
-_NARROW = 16  # channels
+_NARROW = 24  # channels
 
 
 def static_part(net: nn.Module) -> str | None:
@@ -205,16 +205,17 @@ def _convert(net: nn.Module, ranges: dict[str, Tensor]) -> GraphModule:
 def _float_modules(part: nn.Module) -> Iterator[str]:
     """What int8 harms most and gains least by.
 
-    That is the last pooling, and beside SiLU: the first convolution, the depthwise ones, which hold 5 % of
-    EfficientNet's weights, and the blocks of few channels at the largest maps. Those two alone cause four fifths of the
-    error that the other convolutions leave in the logits (docs/compression.md), and are as quick in float.
+    That is the last pooling; the first convolution and the blocks of few channels at the largest maps, where one range
+    has to do for all channels, and which cause nine tenths of the error of the logits (docs/compression.md); and beside
+    SiLU the depthwise convolutions, which hold 5 % of EfficientNet's weights.
     """
     if hasattr(part, "pool"):
         yield "pool"
     for name, block in part.named_modules():
-        if isinstance(block, Conv2dNormActivation) and isinstance(block[-1], nn.SiLU):
+        if isinstance(block, Conv2dNormActivation):
             conv = block[0]
-            if conv.in_channels == 3 or conv.groups == conv.in_channels:
+            is_depthwise = conv.groups == conv.in_channels
+            if conv.in_channels == 3 or (is_depthwise and isinstance(block[-1], nn.SiLU)):
                 yield name
                 yield f"{name}.0"
         elif isinstance(block, MBConv) and _is_narrow(block):
@@ -222,10 +223,9 @@ def _float_modules(part: nn.Module) -> Iterator[str]:
 
 
 def _is_narrow(block: MBConv) -> bool:
-    """Whether SiLU follows its convolutions, and its input or output has `_NARROW` channels or fewer."""
+    """Whether its input or output has `_NARROW` channels or fewer."""
     convolutions = [layer[0] for layer in block.block if isinstance(layer, Conv2dNormActivation)]
-    has_silu = any(isinstance(module, nn.SiLU) for module in block.modules())
-    return has_silu and min(convolutions[0].in_channels, convolutions[-1].out_channels) <= _NARROW
+    return min(convolutions[0].in_channels, convolutions[-1].out_channels) <= _NARROW
 
 
 def _drop_stochastic_depth(module: nn.Module) -> None:
