@@ -64,7 +64,7 @@ class TeacherEnsemble(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, None]:
         """(B, T, 3, S, S) of the first member's size -> logits (B, 2), and no attention."""
-        logits = [net(_shrunk(frames, share)[1])[0] for net, share in zip(self.nets, self.shares, strict=True)]
+        logits = [net(_shrunk(frames, share))[0] for net, share in zip(self.nets, self.shares, strict=True)]
         return torch.stack(logits).mean(0), None
 
 
@@ -144,7 +144,7 @@ def shared_views(teacher: InputSpec, student: InputSpec, train: Prepared, task: 
     if teacher == student:
         return task, lambda inputs: (inputs, inputs)
     if isinstance(teacher, VideoSpec):
-        return task, partial(_shrunk, share=student.size_px / teacher.size_px)
+        return task, lambda inputs: (inputs, _shrunk(inputs, student.size_px / teacher.size_px))
     of_both = partial(PairedSound, student=student)
     paired = AudioTask(task.record["network"], teacher, train, task.val, task.training, of_both)
     shapes = [(shown_steps(spec.n_steps, task.training), spec.n_features) for spec in (teacher, student)]
@@ -191,13 +191,13 @@ def copy_fitting(student: nn.Module, teacher: nn.Module) -> int:
     return len(fitting)
 
 
-def _shrunk(inputs: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Crops (B, T, 3, S, S) as they are, and averaged down to a share of their side."""
+def _shrunk(crops: Tensor, share: float) -> Tensor:
+    """Crops (B, T, 3, S, S) averaged down to a share of their side."""
     if share == 1:
-        return inputs, inputs
-    frames = inputs.flatten(0, 1)
+        return crops
+    frames = crops.flatten(0, 1)
     size_px = round(frames.shape[-1] * share)
-    return inputs, functional.interpolate(frames, size=(size_px, size_px), mode="area").unflatten(0, inputs.shape[:2])
+    return functional.interpolate(frames, size=(size_px, size_px), mode="area").unflatten(0, crops.shape[:2])
 
 
 def unpacked(rows: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:

@@ -158,8 +158,7 @@ def distilled(
         raise ValueError(f"{network} is fitted in closed form and starts from nothing; leave out --from-teacher")
     entries = [_entry("teacher", work, work.net)]
     entries += [_of_teacher(number, path, work) for number, path in enumerate(others, 2)]
-    teachers = [(copy.deepcopy(entry.net), entry.spec) for entry in entries]
-    teach = _teach_at_once(work, network, spec) if is_fitted else _teach_by_steps(work, network, spec, val, teachers)
+    teach = _teach_at_once(work, network, spec) if is_fitted else _teach_by_steps(work, network, spec, val, entries)
     kinds = {"distilled": how} | ({"alone": replace(how, weight=0.0)} if alone else {})
     for name, weights in kinds.items():
         seed_everything(work.settings["seed"])
@@ -194,11 +193,10 @@ def _of_teacher(number: int, path: Path, work: Workpiece) -> Entry:
     return Entry(f"teacher {number}", net, spec, _prepared_for(spec, work.val, work))
 
 
-def _teach_by_steps(
-    work: Workpiece, network: str, spec: InputSpec, val: Prepared, teachers: Sequence[tuple[nn.Module, InputSpec]]
-) -> Teach:
+def _teach_by_steps(work: Workpiece, network: str, spec: InputSpec, val: Prepared, teachers: Sequence[Entry]) -> Teach:
     task, views = shared_views(work.spec, spec, work.train, work.task())
-    teacher = (teachers[0][0] if len(teachers) == 1 else TeacherEnsemble(teachers)).to(work.device)
+    nets = [(copy.deepcopy(one.net), one.spec) for one in teachers]  # the rows are judged on the CPU
+    teacher = (nets[0][0] if len(nets) == 1 else TeacherEnsemble(nets)).to(work.device)
 
     def teach(net: nn.Module, how: Distillation, path: Path) -> nn.Module:
         taught = DistillationTask(task, views, teacher, network, spec, val, how)
