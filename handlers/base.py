@@ -21,8 +21,8 @@ from handlers.exchange import is_grpc
 from handlers.metrics import Metrics, worker_name
 from handlers.reporter import Reporter
 from handlers.settings import HandlerSettings
-from model_defs.engine import Engine, Item, load_engine
 from model_defs.errors import DetectionError, ErrorCode
+from model_defs.inference.engine import Engine, Item, load_engine
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class DetectionHandler:
 
     def _worker(self) -> dict[str, Any]:
         """Which worker this is, and the variants it runs; by the pid a caller knows whom it has heard."""
-        variants = {modality: scorer.artifact.variant for modality, scorer in self.engine.scorers.items()}
+        variants = {modality: predictor.artifact.variant for modality, predictor in self.engine.predictors.items()}
         return {"pid": os.getpid(), "variants": variants}
 
     def _detect(self, entries: Sequence[Item | DetectionError]) -> list[Outcome]:

@@ -26,9 +26,9 @@ from dataclasses import dataclass, replace
 from email.message import Message
 from typing import Any, Literal
 
-from model_defs.engine import Item
 from model_defs.errors import DetectionError, ErrorCode
-from model_defs.options import DetectOptions
+from model_defs.inference.engine import Item
+from model_defs.inference.options import DetectOptions
 
 PAYLOAD_NAMES = ("data", "body")
 OPTIONS_HEADER = "x-deepdetect-options"

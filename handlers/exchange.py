@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from handlers.contract import Outcome, Request, header
-from model_defs.engine import Item
+from model_defs.inference.engine import Item
 
 PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what a proxy's own request id looks like
 REQUEST_START = re.compile(r"t=(\d{10}\.\d{3})")  # nginx's "t=$msec", the form that other servers read as well

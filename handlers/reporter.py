@@ -13,7 +13,7 @@ from handlers.contract import Outcome, Request
 from handlers.exchange import Batch, Exchange
 from handlers.metrics import Metrics
 from handlers.request_log import log_exchange
-from model_defs.engine import Engine
+from model_defs.inference.engine import Engine
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from model_defs.caching.settings import CacheSettings
-from model_defs.engine import DECODE_GRACE_S, EXPLAIN_BUDGET_S
-from model_defs.fusion import DEFAULT_THRESHOLD, DEFAULT_WEIGHTS
+from model_defs.inference.engine import DECODE_GRACE_S, EXPLAIN_BUDGET_S
+from model_defs.inference.fusion import DEFAULT_THRESHOLD, DEFAULT_WEIGHTS
 from model_defs.limits import Limits
 
 

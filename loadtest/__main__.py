@@ -32,21 +32,21 @@ from rich.console import Console
 from client.errors import ClientError
 from client.keys import find_keys
 from client.management import Management
-from loadtest.archive_copies import copy_archive
-from loadtest.bare import bare_cpu_ms
-from loadtest.clips import make_clips
-from loadtest.drive import DriveError, Driver, Target
-from loadtest.facts import facts
-from loadtest.machine import describe_machine
-from loadtest.reference import reference_of
+from loadtest.measure.archive_copies import copy_archive
+from loadtest.measure.in_process_baseline import bare_cpu_ms
+from loadtest.measure.machine import describe_machine
+from loadtest.measure.results import LoadTest
+from loadtest.report.benchmark_table import Evidence, fill_in
+from loadtest.report.facts import facts
 from loadtest.report.page import PAGE, headline, write_report
-from loadtest.results import LoadTest
-from loadtest.rollout import VERSION
-from loadtest.scenario import SCENARIOS_FILE, Scenario, ScenarioError, read_scenarios
-from loadtest.steps import Steps
-from loadtest.table import Evidence, fill_in
-from loadtest.terminal import rows_table, runs_table, scenarios_table
-from loadtest.verdicts import check_verdicts
+from loadtest.report.terminal import rows_table, runs_table, scenarios_table
+from loadtest.runner.locust_driver import DriveError, Driver, Target
+from loadtest.runner.parity_check import check_verdicts
+from loadtest.runner.progress import Steps
+from loadtest.runner.rollout import VERSION
+from loadtest.workload.clips import make_clips
+from loadtest.workload.reference import reference_of
+from loadtest.workload.scenario import SCENARIOS_FILE, Scenario, ScenarioError, read_scenarios
 from operations.server import PROJECT_DIR, ServerError, TorchServe
 
 ARCHIVES = PROJECT_DIR / "archives"

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from client.retry import ONCE, Retry
-from loadtest.machine import describe_machine
+from loadtest.measure.machine import describe_machine
 from loadtest.traffic import Call, Traffic, percentile, unlike
 from operations.server import PROJECT_DIR, TorchServe
 from samples.clip import make_sample

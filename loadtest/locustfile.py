@@ -32,11 +32,11 @@ from client.keys import find_keys, with_key
 from client.messages import message
 from client.reply import TORCHSERVE_KEY_ERROR
 from client.retry import ONCE
-from loadtest.recording import now
-from loadtest.results import Sample
-from loadtest.scenario import SCENARIOS_FILE
+from loadtest.measure.results import Sample
 from loadtest.traffic import short
-from loadtest.uploads import Upload, Work, chosen_scenario, outcome_of, problem_of
+from loadtest.workload.recording import now
+from loadtest.workload.scenario import SCENARIOS_FILE
+from loadtest.workload.uploads import Upload, Work, chosen_scenario, outcome_of, problem_of
 
 TIMEOUT_S = 120.0
 TICK_S = 0.1  # a caller that waits looks so often whether it is to stop
@@ -52,7 +52,7 @@ def add_arguments(parser) -> None:
     # A number, not None: the web page gives back what it was given the type of.
     parser.add_argument("--rate", type=float, default=0.0, help="requests a second of an open loop (the scenario's)")
     parser.add_argument("--random-seed", type=int, default=1, help="of arrivals, files and models (%(default)s)")
-    parser.add_argument("--clips", default="", help="folder of clips and reference, as loadtest.reference makes it")
+    parser.add_argument("--clips", default="", help="folder of clips and reference, see loadtest.workload.reference")
     parser.add_argument("--clip", default="build/sample.mp4", help="without --clips: the file to send (%(default)s)")
     parser.add_argument("--samples", default="", help="folder to write every request to, one file a process")
     parser.add_argument("--once", action="store_true", help="end an open loop after the scenario's duration")

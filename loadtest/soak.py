@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from loadtest.machine import describe_machine
+from loadtest.measure.machine import describe_machine
 from loadtest.traffic import Call, Traffic, percentile, unlike
 from operations.server import PROJECT_DIR, TorchServe
 from samples.clip import make_sample

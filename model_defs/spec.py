@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-AUDIO_FEATURES = ("mfcc", "linear_bands")  # the front ends of model_defs.audio_features
+AUDIO_FEATURES = ("mfcc", "linear_bands")  # the front ends of model_defs.preprocessing.audio_features
 LABELS = ("real", "fake")  # class 0 is real, class 1 is fake; a score is always P(fake)
 
 # Channel statistics of ImageNet-1k, the data the backbones are pretrained on.
@@ -26,7 +26,7 @@ class VideoSpec:
     size_px: int = 224  # side of the square face crop
     face_margin: float = 0.3  # part of the face box's side added on each side
     align_eyes: bool = True  # rotate so that the eyes lie level
-    face_detector: str = "mtcnn"  # see model_defs.faces.DETECTORS
+    face_detector: str = "mtcnn"  # see model_defs.preprocessing.face_detection.DETECTORS
     detect_size_px: int = 256  # long side of the copy that faces are sought on
     detect_every: int = 3  # sampled frames from one detection to the next
     mean: tuple[float, float, float] = IMAGENET_MEAN

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_defs.detector import DeepfakeDetector
+from deepdetect.detector import DeepfakeDetector
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = PROJECT_DIR.parent / "shared" / "data"

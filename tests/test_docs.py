@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from model_defs.errors import ErrorCode
-from model_defs.options import DetectOptions
+from model_defs.inference.options import DetectOptions
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 CONTRACT = (PROJECT_DIR / "docs" / "request-contract.md").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
     python -m training.anomaly weights/audio --dataset clips/
 
 Publishing does this by itself; the command is for weights that were published without it. It writes
-anomaly.safetensors beside the weights: the gauge, fitted to the train clips, and the distances that val clips have
+anomaly.safetensors beside the weights: the distance, fitted to the train clips, and the distances that val clips have
 under each variant, which turn a distance into a percentile. What it is worth, `make evaluate` says.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
+from model_defs.networks.weights import load_weights
 from model_defs.spec import spec_from_dict
-from model_defs.weights import load_weights
 from training.data.datasets import load_dataset, select
 from training.data.prepared import DEFAULT_CACHE, prepare
 from training.exporting.anomaly import ANOMALY_FILE, write_anomaly

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from model_defs.networks.weights import load_weights
 from model_defs.spec import spec_from_dict, spec_to_dict
-from model_defs.weights import load_weights
 from training.loop import checkpoint
 from training.loop.checkpoint import RunError
 

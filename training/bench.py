@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from model_defs.artifact import DEVICES, VARIANTS, read_manifest
-from model_defs.engine import Engine, Item, load_engine
+from model_defs.decoding.media import Media
 from model_defs.errors import DetectionError
-from model_defs.media import Media
-from model_defs.options import DetectOptions
-from model_defs.scorer import Scorer, VideoScorer
-from model_defs.video_input import video_tensor
+from model_defs.inference.engine import Engine, Item, load_engine
+from model_defs.inference.options import DetectOptions
+from model_defs.inference.predictor import Predictor, VideoPredictor
+from model_defs.networks.artifact import DEVICES, VARIANTS, read_manifest
+from model_defs.preprocessing.video import video_tensor
 from training.exporting.measurement import describe_machine, forward_times_ms, interleaved_ms, load_runnable
 
 STAGES = ("decode", "faces", "features", "forward")
@@ -104,12 +104,12 @@ def stage_table(times_ms: Mapping[str, Mapping[str, float]], clip: Path) -> Tabl
     return table
 
 
-def clip_inputs(scorer: Scorer, clip: Path) -> Tensor:
+def clip_inputs(predictor: Predictor, clip: Path) -> Tensor:
     """What the network is fed for this clip: (1, T, 3, H, W) or (n_windows, T, n_features)."""
     with Media(clip) as media:
-        sample = scorer.sample(media, DetectOptions())
-    if isinstance(scorer, VideoScorer):
-        return video_tensor(sample.crops, scorer.artifact.spec)[None]
+        sample = predictor.sample(media, DetectOptions())
+    if isinstance(predictor, VideoPredictor):
+        return video_tensor(sample.crops, predictor.artifact.spec)[None]
     return torch.as_tensor(sample.features)
 
 
@@ -120,12 +120,12 @@ def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
     console.print(f"{machine['hardware']}; torch threads: {machine['torch_threads']}; {versions}; {machine['date']}")
     console.print(f"medians of {n_repeats} repetitions, variants and models in turns, in one process\n")
     engines: dict[str, Engine] = {}
-    for suffix in ("", "_light"):
+    for suffix in ("", "-light"):
         paths = {modality: artifacts / f"{modality}{suffix}" for modality in ("video", "audio")}
         paths = {modality: path for modality, path in paths.items() if path.is_dir()}
         for modality, path in paths.items():
             engines[path.name] = load_engine({modality: path}, name=modality, cache=None)
-            inputs = clip_inputs(engines[path.name].scorers[modality], clip)
+            inputs = clip_inputs(engines[path.name].predictors[modality], clip)
             times_ms = forward_times_ms(load_runnable(path), inputs, n_repeats)
             console.print(variant_table(path.name, read_manifest(path), times_ms, len(inputs)))
         if len(paths) > 1:
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=Path,
         default=Path("build/artifacts"),
         metavar="DIR",
-        help="holds video/, audio/, video_light/, audio_light/",
+        help="holds video/, audio/, video-light/, audio-light/",
     )
     parser.add_argument("--clip", type=Path, default=Path("build/sample.mp4"), metavar="FILE")
     parser.add_argument("--repeats", type=int, default=15, metavar="N")

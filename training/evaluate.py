@@ -23,24 +23,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model_defs.artifact import ArtifactError, read_manifest
 from model_defs.errors import ModelLoadError
-from model_defs.fusion import DEFAULT_WEIGHTS
-from model_defs.weights import sha256_of
+from model_defs.inference.fusion import DEFAULT_WEIGHTS
+from model_defs.networks.artifact import ArtifactError, read_manifest
+from model_defs.networks.weights import sha256_of
 from training.data.clip import SPLITS, Clip, DatasetError, select
 from training.data.datasets import SPLIT_ORIGINS, load_dataset
 from training.data.prepared import check_contents
+from training.evaluation import report_tables as figures
+from training.evaluation.adversarial import BUDGET_UNITS, attacks, score_attacked
+from training.evaluation.av_pairs import make_pairs, score_pairs
+from training.evaluation.degradations import DEGRADATIONS
+from training.evaluation.file_scores import ClipScores, Contender, ScoreCache, score_clips
+from training.evaluation.metadata_baseline import N_TREES, metadata_floor
+from training.evaluation.ood_media import N_FILES, score_unlike
+from training.evaluation.report_tables import Resampling
+from training.evaluation.subset import balanced_subset
 from training.exporting.measurement import describe_machine
-from training.metadata_floor import N_TREES, metadata_floor
-from training.reporting import figures
-from training.reporting.adversarial import BUDGET_UNITS, attacks, score_attacked
-from training.reporting.degrade import DEGRADATIONS
-from training.reporting.figures import Resampling
-from training.reporting.pairs import make_pairs, score_pairs
 from training.reporting.report import DEFAULT_OUTPUT, write_report
-from training.reporting.scoring import ClipScores, Contender, ScoreCache, score_clips
-from training.reporting.subset import balanced_subset
-from training.reporting.unlike import N_FILES, score_unlike
 
 DEFAULT_ARTIFACTS = (Path("build/artifacts/video"), Path("build/artifacts/audio"))
 DEFAULT_RESAMPLING = Resampling()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from model_defs.artifact import VARIANTS
+from model_defs.networks.artifact import VARIANTS
 from training.exporting.variants import export_variants
 
 

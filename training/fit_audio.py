@@ -16,9 +16,9 @@ from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from model_defs.registry import build_network
+from model_defs.networks.audio_svm import KernelMachine, StatisticsNet
+from model_defs.networks.registry import build_network
 from model_defs.spec import LABELS, AudioSpec, spec_to_dict
-from model_defs.statistics_net import KernelMachine, StatisticsNet
 from training.augmentation.vocoded import vocoded_copies
 from training.data.datasets import select
 from training.data.prepared import PreparedClip
@@ -37,8 +37,8 @@ EPILOG = """examples:
     %(prog)s --config audio --dataset clips/
   with your own real clips vocoded more often, and no other vocoder:
     %(prog)s --config audio --dataset clips/ --vocoded-share 0.3 --vocoders mel
-  a light one, alone (python -m training.compress distil gives it a teacher):
-    %(prog)s --config audio_statistics_light --dataset clips/
+  a light one, alone (python -m training.compress distill gives it a teacher):
+    %(prog)s --config audio-light --dataset clips/
 
 There are no epochs: statistics are taken of every clip as it is, of damaged copies of it, and of real clips that were
 taken apart and put together again (training/augmentation/vocoders.py); a support vector machine over them is solved
@@ -55,23 +55,23 @@ class KernelFit:
         n_damaged: copies of each clip that are degraded as in training by epochs, beside the clip as it is.
         vocoded_share: weight of vocoded real clips among the fakes, 0 to 1; see `training.augmentation.vocoders`.
         vocoders: that make them.
-        sharpness: of the kernel; at 1 its exponent is the mean squared difference of the statistics.
-        penalty: of each support vector that is on the wrong side (C).
+        gamma: of the kernel; at 1 its exponent is the mean squared difference of the statistics.
+        c: of each support vector that is on the wrong side (C).
         seed: of damage and vocoders.
     """
 
     n_damaged: int = 2
     vocoded_share: float = 0.25
     vocoders: tuple[str, ...] = ("mel",)
-    sharpness: float = 2.0
-    penalty: float = 1.0
+    gamma: float = 2.0
+    c: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.vocoded_share < 1:
             raise ValueError(f"vocoded_share is {self.vocoded_share}; it must lie in 0 <= x < 1")
-        if self.n_damaged < 0 or not min(self.penalty, self.sharpness) > 0:
-            raise ValueError("n_damaged must not be negative, and sharpness and penalty must be above 0")
+        if self.n_damaged < 0 or not min(self.c, self.gamma) > 0:
+            raise ValueError("n_damaged must not be negative, and gamma and c must be above 0")
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,12 @@ def collect(
 def fit_network(net: StatisticsNet, examples: Examples, how: KernelFit) -> None:
     """Set every weight of the network.
 
-    Of more examples than it has centres a part is drawn, by weight.
+    Of more examples than it has support_vectors a part is drawn, by weight.
     """
-    rows = draw_rows(examples, len(net.classifier.centres), how.seed)
+    rows = draw_rows(examples, len(net.classifier.support_vectors), how.seed)
     found, labels, weights = examples.statistics[rows], examples.labels[rows], examples.weights[rows]
     points = set_axes(net, found, how)
-    machine = SVC(C=how.penalty, gamma=1.0).fit(points, labels, sample_weight=weights / weights.mean())
+    machine = SVC(C=how.c, gamma=1.0).fit(points, labels, sample_weight=weights / weights.mean())
     set_machine(net.classifier, machine.support_vectors_, machine.dual_coef_[0], machine.intercept_[0])
     tqdm.write(f"{len(rows)} examples, {len(machine.support_)} support vectors")
 
@@ -192,7 +192,7 @@ def draw_rows(examples: Examples, n_rows: int, seed: int) -> np.ndarray:
 def set_axes(net: StatisticsNet, statistics: torch.Tensor, how: KernelFit) -> np.ndarray:
     """Set the standardization and the principal axes; returns the statistics on those axes, (n, n_axes).
 
-    The axes are scaled by the kernel's sharpness: its exponent is the squared distance of what comes out.
+    The axes are scaled by the kernel's gamma: its exponent is the squared distance of what comes out.
     """
     net.standardize.running_mean.copy_(statistics.mean(0))
     net.standardize.running_var.copy_(statistics.var(0))
@@ -200,7 +200,7 @@ def set_axes(net: StatisticsNet, statistics: torch.Tensor, how: KernelFit) -> np
     n_axes = net.projection.out_features
     axes = PCA(min(n_axes, *points.shape), svd_solver="randomized", random_state=how.seed).fit(points)
     matrix = np.zeros((n_axes, points.shape[1]), np.float32)
-    matrix[: len(axes.components_)] = axes.components_ * (how.sharpness / points.shape[1]) ** 0.5
+    matrix[: len(axes.components_)] = axes.components_ * (how.gamma / points.shape[1]) ** 0.5
     bias = -matrix @ axes.mean_.astype(np.float32)
     with torch.no_grad():
         net.projection.weight.copy_(torch.from_numpy(matrix))
@@ -209,18 +209,20 @@ def set_axes(net: StatisticsNet, statistics: torch.Tensor, how: KernelFit) -> np
     return points @ matrix.T + bias
 
 
-def set_machine(machine: KernelMachine, centres: np.ndarray, pulls: np.ndarray, bias: float) -> None:
-    """Centres (n, n_axes), their pulls (n,) towards fake and the bias; centres to spare pull nowhere.
+def set_machine(
+    machine: KernelMachine, support_vectors: np.ndarray, dual_coefficients: np.ndarray, bias: float
+) -> None:
+    """Support vectors (n, n_axes), their dual coefficients (n,) towards fake, and the bias; spare rows weigh nothing.
 
     What they sum to is half the difference of the logits, as the margin of a support vector machine.
     """
-    n_used = len(centres)
-    pull = torch.from_numpy(pulls).float()
+    n_used = len(support_vectors)
+    pull = torch.from_numpy(dual_coefficients).float()
     with torch.no_grad():
-        machine.centres.zero_()
-        machine.centres[:n_used] = torch.from_numpy(centres).float()
-        machine.pulls.zero_()
-        machine.pulls[:n_used] = torch.stack([-pull, pull], dim=1)
+        machine.support_vectors.zero_()
+        machine.support_vectors[:n_used] = torch.from_numpy(support_vectors).float()
+        machine.dual_coefficients.zero_()
+        machine.dual_coefficients[:n_used] = torch.stack([-pull, pull], dim=1)
         machine.bias.copy_(torch.tensor([-1.0, 1.0]) * float(bias))
 
 

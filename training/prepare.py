@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from model_defs.registry import NETWORKS
+from model_defs.networks.registry import NETWORKS
 from training.data.datasets import SPLIT_ORIGINS, describe, load_dataset
 from training.data.prepared import DEFAULT_CACHE, prepare
 from training.data.sources import FORMATS
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     networks = ", ".join(NETWORKS)
     parser.add_argument("dataset", type=Path, help="folder in one of the formats below")
     kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--modality", choices=("video", "audio"), help="prepare for its standard network")
+    kind.add_argument("--modality", choices=("video", "audio"), help="prepare for the published model of that name")
     kind.add_argument("--config", metavar="PRESET", help="prepare for what this preset of config/training trains")
     kind.add_argument("--network", choices=NETWORKS, metavar="NAME", help=f"prepare for this network: {networks}")
     parser.add_argument("--format", choices=("auto", *FORMATS), default="auto", help="default: %(default)s")
@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads; default: %(default)s")
     arguments = parser.parse_args(argv)
     try:
-        if arguments.config:
-            spec = preset_spec(arguments.config)
+        if arguments.network:
+            spec = NETWORKS[arguments.network].spec
         else:
-            spec = NETWORKS[arguments.network or arguments.modality].spec
+            spec = preset_spec(arguments.config or arguments.modality)
         clips = load_dataset(arguments.dataset, layout=arguments.format, splits=arguments.splits)
         prepared = prepare(clips, spec, arguments.cache, n_workers=arguments.workers)
     except ValueError as error:  # of the data set or the preset

@@ -3,8 +3,8 @@
     python -m training.pretrain_frames --dataset clips/ --extra-dataset faces/ --epochs 20
 
 A batch of as many people as frames teaches a backbone more than one of few clips,
-and pictures count as much as clips. With `--network video_frames` the checkpoint is a whole network, and the run ends
-as one of `training.train_video` does; with another go on with `training.train_video --init-backbone`.
+and pictures count as much as clips. With `--network efficientnet_b0_frames` the checkpoint is a whole network, and the
+run ends as one of `training.train_video` does; with another go on with `training.train_video --init-backbone`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from torch import nn
 
-from model_defs.registry import NETWORKS, build_network
-from model_defs.video_net import FrameScoreNet
-from model_defs.weights import load_weights
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.video import FrameScoreNet
+from model_defs.networks.weights import load_weights
 from training.run.config import FramesModel, backbone_weights, input_spec, video_parser, video_training
 from training.run.lifecycle import Prepared, command, train
 from training.run.options import OptionsParser

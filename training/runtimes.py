@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_defs.artifact import load_artifact, read_manifest
-from model_defs.engine import load_engine
+from model_defs.inference.engine import load_engine
+from model_defs.networks.artifact import load_artifact, read_manifest
+from model_defs.networks.weights import load_weights
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
-from model_defs.weights import load_weights
 from training.bench import clip_inputs as sample_inputs
 from training.data.datasets import load_dataset, select
 from training.data.prepared import DEFAULT_CACHE, prepare
@@ -217,8 +217,8 @@ def measure(modality: str, built: Sequence[Built], inputs: Inputs, n_repeats: in
 def gather(modality: str, artifact: Path, clip: Path, dataset: Path | None, cache: Path) -> Inputs:
     """The sample's input, and what to calibrate and compare on."""
     spec = spec_from_dict(read_manifest(artifact)["spec"])
-    scorer = load_engine({modality: artifact}, name=modality, device="cpu", cache=None).scorers[modality]
-    timed = sample_inputs(scorer, clip).contiguous()
+    predictor = load_engine({modality: artifact}, name=modality, device="cpu", cache=None).predictors[modality]
+    timed = sample_inputs(predictor, clip).contiguous()
     if dataset is None or not dataset.exists():
         return Inputs(
             timed, [timed], [timed[index : index + 1] for index in range(len(timed))], "the sample clip alone"

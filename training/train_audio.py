@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import nn
 
-from model_defs.registry import build_network
-from model_defs.weights import load_weights
+from model_defs.networks.registry import build_network
+from model_defs.networks.weights import load_weights
 from training.run.config import audio_parser, input_spec
 from training.run.lifecycle import Prepared, command, train
 from training.run.options import OptionsParser
@@ -21,10 +21,10 @@ EPILOG = """examples:
   the classic form:
     %(prog)s --dataset clips/ --save-path runs/audio/model.pt --epochs 30 --batch-size 16 --lr 0.001 --device cuda
   a preset, and what it sets otherwise; whatever a preset can say the command line can, and the other way round:
-    %(prog)s --config audio_light --dataset clips/ --epochs 10
-    %(prog)s --config audio_bands --show-config
+    %(prog)s --config mfcc_gru_light --dataset clips/ --epochs 10
+    %(prog)s --config bands_cnn_gru --show-config
   on two GPUs of one machine:
-    torchrun --nproc-per-node 2 -m training.train_audio --config audio_bands --dataset clips/
+    torchrun --nproc-per-node 2 -m training.train_audio --config bands_cnn_gru --dataset clips/
   after an interruption, the same command with --resume.
 
 What a run leaves beside --save-path, which is the best epoch by validation AUC: .last.pt (to resume), .config.yaml

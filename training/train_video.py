@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import nn
 
-from model_defs.registry import build_network
-from model_defs.weights import load_weights
+from model_defs.networks.registry import build_network
+from model_defs.networks.weights import load_weights
 from training.run.config import VideoModel, backbone_weights, input_spec, video_parser, video_training
 from training.run.lifecycle import Prepared, command, train
 from training.run.options import OptionsParser, Settings
@@ -24,7 +24,7 @@ EPILOG = """examples:
   from a local backbone file, on two CPU cores, with face pictures as further one-frame clips:
     %(prog)s --dataset clips/ --extra-dataset faces/ --backbone-weights b0.pth --train-px 160 --device cpu
   a preset, and what it sets otherwise; whatever a preset can say the command line can, and the other way round:
-    %(prog)s --config video_light --dataset clips/ --epochs 10
+    %(prog)s --config mobilenet_v2_lstm --dataset clips/ --epochs 10
     %(prog)s --config video --show-config
   on two GPUs of one machine:
     torchrun --nproc-per-node 2 -m training.train_video --config video --dataset clips/

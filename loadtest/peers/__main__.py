@@ -23,8 +23,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from loadtest.peers.candidates import CONTENDERS, PEERS_PYTHON, Contender, Peer
 from loadtest.peers.comparison import Plan, Standing, compare, n_steps
-from loadtest.peers.contenders import CONTENDERS, PEERS_PYTHON, Contender, Peer
 from loadtest.peers.report import Report, describe
 from loadtest.peers.workload import MODELS, PROJECT_DIR
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from loadtest.peers.judge import open_judge
+from loadtest.peers.predictor import open_judge
 from loadtest.peers.workload import payload
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import bentoml
 from pydantic import BeforeValidator, WithJsonSchema
 
-from loadtest.peers.judge import open_judge
+from loadtest.peers.predictor import open_judge
 from loadtest.peers.workload import serving_of
 
 MODEL = os.environ["PEER_MODEL"]

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loadtest.peers.candidates import Contender
 from loadtest.peers.closed_loop import PeerError, Window
-from loadtest.peers.contenders import Contender
 from loadtest.peers.tiny_net import save_tiny_net
 from loadtest.peers.workload import serving_of
 from operations.server import ServerError

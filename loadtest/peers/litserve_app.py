@@ -13,7 +13,7 @@ from typing import Annotated
 import litserve
 from fastapi import Depends, Request, Response
 
-from loadtest.peers.judge import open_judge
+from loadtest.peers.predictor import open_judge
 from loadtest.peers.workload import serving_of
 
 

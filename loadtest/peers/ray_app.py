@@ -18,7 +18,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from loadtest.peers.judge import open_judge
+from loadtest.peers.predictor import open_judge
 from loadtest.peers.workload import Serving, serving_of
 
 N_QUEUED = 100  # as job_queue_size of our config.properties

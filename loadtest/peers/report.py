@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.table import Table
 
-from loadtest.machine import describe_machine
+from loadtest.measure.machine import describe_machine
+from loadtest.measure.results import Machine
+from loadtest.peers.candidates import PEERS_PYTHON, BareLoop, Contender, Peer
 from loadtest.peers.comparison import Plan
-from loadtest.peers.contenders import PEERS_PYTHON, BareLoop, Contender, Peer
 from loadtest.peers.workload import PROJECT_DIR
-from loadtest.results import Machine
 
 HEADINGS = ("", "req/s", "p50 ms", "p95 ms", "CPU ms a request", "of the bare loop", "memory MiB", "at rest ms/s")
 WIDE_RATIO = 30  # between the bars of a panel, from which on its axis is logarithmic

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 
-from loadtest.results import LoadTest, Row
+from loadtest.measure.results import LoadTest, Row
 
 BOUNDS = {"<=": "≤", ">=": "≥"}
 

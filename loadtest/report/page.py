@@ -17,9 +17,9 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtest.report import figures
+from loadtest.measure.results import PERCENTILES, LoadTest, Row, Run, write_samples, write_summaries
+from loadtest.report import plots as figures
 from loadtest.report.markdown import benchmark_table, figure_text, measured_text, spread_text, target_text
-from loadtest.results import PERCENTILES, LoadTest, Row, Run, write_samples, write_summaries
 
 RECORD = "loadtest.json"
 PAGE = "index.html"

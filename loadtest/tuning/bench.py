@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from loadtest.archive_copies import copy_archive
-from loadtest.loops import MAX_IN_FLIGHT, Load
-from loadtest.results import Run
+from loadtest.measure.archive_copies import copy_archive
+from loadtest.measure.results import Run
+from loadtest.runner.load_loops import MAX_IN_FLIGHT, Load
 from loadtest.tuning.pareto import Point
 from loadtest.tuning.record import Record
 from loadtest.tuning.search import Rung

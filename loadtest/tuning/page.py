@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from loadtest.measure.results import Machine
 from loadtest.report.page import environment
 from loadtest.report.theme import INK, LIMIT, MUTED, SERIES, themed, tip, to_svg
-from loadtest.results import Machine
 from loadtest.tuning.pareto import Point, frontier
 from loadtest.tuning.search import Search
 from loadtest.tuning.space import Setting

@@ -58,7 +58,7 @@ def copy_of_the_sources(root: Path) -> Path:
 
 
 def test_the_light_models_go_under_the_same_names(tmp_path, artifacts):
-    light = shutil.copytree(artifacts / "video", artifacts / "video_light")
+    light = shutil.copytree(artifacts / "video", artifacts / "video-light")
     record = json.loads((light / "manifest.json").read_text()) | {"network": "small"}
     (light / "manifest.json").write_text(json.dumps(record))
     options = ["video", "--artifacts", str(artifacts), "--output"]
@@ -75,7 +75,7 @@ def test_the_light_models_go_under_the_same_names(tmp_path, artifacts):
 
 def test_absent_light_models_are_named(tmp_path, artifacts, capsys):
     assert main(["audio", "--light", "--artifacts", str(artifacts), "--output", str(tmp_path)]) == 1
-    assert "audio_light; `make artifacts`" in capsys.readouterr().err
+    assert "audio-light; `make artifacts`" in capsys.readouterr().err
 
 
 def test_the_bytes_depend_neither_on_the_folder_nor_on_times(tmp_path, artifacts):

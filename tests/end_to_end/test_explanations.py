@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from model_defs.detector import DeepfakeDetector
+from deepdetect.detector import DeepfakeDetector
 
 FRAMES = 4
 SETTLED = ("prediction", "confidence", "probabilities", "threshold", "file_type", "modalities", "sha256", "warnings")

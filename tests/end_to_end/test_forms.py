@@ -8,7 +8,7 @@ import json
 import pytest
 import requests
 
-from model_defs.detector import DeepfakeDetector
+from deepdetect.detector import DeepfakeDetector
 
 SETTLED = ("prediction", "confidence", "probabilities", "threshold", "file_type", "modalities", "sha256", "warnings")
 ODD_NAME = "klöön\n名.mp4"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from archives.build import build_archive
-from loadtest.comparison import Finding, Series, compare, confirmed
-from loadtest.contenders import measure_in_turns
+from loadtest.gate.comparison import Finding, Series, compare, confirmed
+from loadtest.gate.runs import measure_in_turns
 from operations.server import PROJECT_DIR, TorchServe
 from tests.changed_sources import changed_sources
 

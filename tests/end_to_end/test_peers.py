@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtest.peers.__main__ import main
-from loadtest.peers.contenders import PEERS_PYTHON
+from loadtest.peers.candidates import PEERS_PYTHON
 from loadtest.peers.report import Report
 
 BRIEFLY = ["--models", "audio", "--in-flight", "2", "--seconds", "0.2", "--repeats", "1"]

@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from loadtest.__main__ import main
-from loadtest.archive_copies import copy_archive
-from loadtest.clips import find_clips, make_clips
-from loadtest.drive import Driver, Target
-from loadtest.recording import read_recorded
-from loadtest.reference import FILE, reference_of
-from loadtest.results import LoadTest
-from loadtest.scenario import KINDS, OWN_SETTINGS, Scenario, read_scenarios
+from loadtest.measure.archive_copies import copy_archive
+from loadtest.measure.results import LoadTest
+from loadtest.runner.locust_driver import Driver, Target
+from loadtest.workload.clips import find_clips, make_clips
+from loadtest.workload.recording import read_recorded
+from loadtest.workload.reference import FILE, reference_of
+from loadtest.workload.scenario import KINDS, OWN_SETTINGS, Scenario, read_scenarios
 from operations.server import PROJECT_DIR, TorchServe
 
 MODEL = "audio"

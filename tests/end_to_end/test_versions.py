@@ -37,7 +37,7 @@ UNIQUE_EVERY = 8
 SOURCES = {
     "1.1": ("handlers/base.py", "One JSON body", "One body of JSON"),
     "2.0": (
-        "model_defs/audio_input.py",
+        "model_defs/preprocessing/audio.py",
         "return level(windows, spec.level_dbfs), starts_s, warnings",
         f'return level(windows[:, ::-1], spec.level_dbfs), starts_s, [*warnings, "{MARK}"]',
     ),

@@ -22,7 +22,7 @@ class EchoEngine:
     """Answers with the file's text; `bad` is refused, `crash` breaks the whole batch."""
 
     name, version, n_stuck = "echo", "1.0", 0
-    scorers = {"audio": SimpleNamespace(artifact=SimpleNamespace(variant="int8"))}
+    predictors = {"audio": SimpleNamespace(artifact=SimpleNamespace(variant="int8"))}
 
     def detect_batch(self, items):
         if any(item.data == b"crash" for item in items):

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from handlers.contract import MAX_FILES, Request, parse_request, render
-from model_defs.engine import Item
 from model_defs.errors import DetectionError, ErrorCode
-from model_defs.options import DetectOptions
+from model_defs.inference.engine import Item
+from model_defs.inference.options import DetectOptions
 
 MEDIA = b"\x00\x00\x00 ftypisom"
 TEXT = base64.b64encode(MEDIA).decode()

@@ -7,8 +7,8 @@ from ts.context import Context, RequestProcessor
 
 from handlers.contract import Request
 from handlers.exchange import Exchange, is_grpc
-from model_defs.engine import Item
 from model_defs.errors import DetectionError, ErrorCode
+from model_defs.inference.engine import Item
 
 REFUSAL = DetectionError(ErrorCode.EMPTY_BODY, "nothing")
 

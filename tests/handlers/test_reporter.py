@@ -9,8 +9,8 @@ from ts.context import Context, RequestProcessor
 
 from handlers.contract import Request
 from handlers.reporter import Reporter
-from model_defs.engine import Item
 from model_defs.errors import DetectionError, ErrorCode
+from model_defs.inference.engine import Item
 
 ENGINE = SimpleNamespace(name="echo", version="1.0", cache=None)
 REQUEST = Request([Item(b"abc")])

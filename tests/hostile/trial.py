@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from model_defs.decoding.media import Media
 from model_defs.errors import DetectionError
 from model_defs.limits import Limits
-from model_defs.media import Media
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 READY_S = 120.0  # for loading the models
@@ -76,8 +76,8 @@ def decode(data: bytes, limits: Limits) -> str:
 
 
 def _judge(artifacts: Path, limits: Limits) -> Callable[[bytes], str]:
-    from model_defs.engine import Item, load_engine
-    from model_defs.options import DetectOptions
+    from model_defs.inference.engine import Item, load_engine
+    from model_defs.inference.options import DetectOptions
 
     paths = {modality: artifacts / modality for modality in ("video", "audio")}
     engine = load_engine(paths, device="cpu", limits=limits, cache=None)

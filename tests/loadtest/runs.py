@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadtest.results import LoadTest, Machine, Row, Run, Sample, Usage
+from loadtest.measure.results import LoadTest, Machine, Row, Run, Sample, Usage
 
 MACHINE = Machine(
     "2 cores of <EPYC> & Co", 7.8, "", {"python": "3.11.9", "torch": "2.8.0"}, "2026-11-24", {"video": "ab12" * 16}

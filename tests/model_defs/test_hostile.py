@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from model_defs.containers import CONTAINERS
+from model_defs.decoding.containers import CONTAINERS
+from model_defs.decoding.media import Media
 from model_defs.limits import Limits
-from model_defs.media import Media
 from tests.hostile.corpus import crafted, mutated
 from tests.hostile.trial import Trial, try_files
 from tests.hostile.valid import valid_files

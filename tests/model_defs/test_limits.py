@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from model_defs.decoding.media import Media
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
-from model_defs.media import Media
 from tests.clips import write_audio, write_clip
 from tests.hostile.binary import (
     PCM,

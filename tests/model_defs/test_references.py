@@ -12,10 +12,10 @@ from pathlib import Path
 import av
 import pytest
 
+from model_defs.decoding.media import Media
+from model_defs.decoding.reader import refuse_reference
 from model_defs.errors import DetectionError
 from model_defs.limits import Limits
-from model_defs.media import Media
-from model_defs.reader import refuse_reference
 from tests.clips import write_audio
 from tests.hostile.references import references
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from model_defs.artifact import MANIFEST_FILE
-from model_defs.registry import NETWORKS
+from model_defs.networks.artifact import MANIFEST_FILE
+from model_defs.networks.registry import NETWORKS
 from model_defs.spec import InputSpec, spec_to_dict
 from training.exporting.variants import serialize
 
-AUDIO_SPEC = replace(NETWORKS["audio_light"].spec, hop_length=1024)
-VIDEO_SPEC = replace(NETWORKS["video_light"].spec, size_px=32, n_frames=4)
+AUDIO_SPEC = replace(NETWORKS["mfcc_gru_light"].spec, hop_length=1024)
+VIDEO_SPEC = replace(NETWORKS["mobilenet_v2_lstm"].spec, size_px=32, n_frames=4)
 
 
 class SteadyNet(nn.Module):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.weights import load_weights, save_weights
 from model_defs.spec import LABELS, spec_to_dict
-from model_defs.weights import load_weights, save_weights
 from training.average import average, main
 from training.loop.checkpoint import RunError
 
@@ -25,17 +25,17 @@ def write_checkpoint(path: Path, network: str, factor: float, labels: tuple[str,
 
 
 def test_each_checkpoint_counts_alike(tmp_path):
-    paths = [write_checkpoint(tmp_path / f"{factor}.pt", "audio_light", factor) for factor in (1.0, 2.0, 6.0)]
+    paths = [write_checkpoint(tmp_path / f"{factor}.pt", "mfcc_gru_light", factor) for factor in (1.0, 2.0, 6.0)]
     main([*map(str, paths), "--save-path", str(tmp_path / "runs" / "mean.pt")])
     net, record = load_weights(tmp_path / "runs" / "mean.pt")
-    assert record["network"] == "audio_light"
+    assert record["network"] == "mfcc_gru_light"
     for name, tensor in load_weights(paths[0])[0].state_dict().items():
         if tensor.is_floating_point():
             torch.testing.assert_close(net.state_dict()[name], 3.0 * tensor)
 
 
 def test_published_weights_may_be_among_them(tmp_path):
-    path = write_checkpoint(tmp_path / "one.pt", "video_light", 1.0)
+    path = write_checkpoint(tmp_path / "one.pt", "mobilenet_v2_lstm", 1.0)
     net, record = load_weights(path)
     save_weights(tmp_path / "one.safetensors", net, {name: record[name] for name in ("network", "spec", "labels")})
     averaged = average([path, tmp_path / "one.safetensors"])
@@ -43,11 +43,11 @@ def test_published_weights_may_be_among_them(tmp_path):
 
 
 def test_what_is_not_of_one_network_is_refused(tmp_path, capsys):
-    one = write_checkpoint(tmp_path / "one.pt", "audio_light", 1.0)
+    one = write_checkpoint(tmp_path / "one.pt", "mfcc_gru_light", 1.0)
     with pytest.raises(RunError, match="at least two"):
         average([one])
     with pytest.raises(RunError, match=r"other.pt has another labels than .*one.pt"):
-        average([one, write_checkpoint(tmp_path / "other.pt", "audio_light", 1.0, labels=("fake", "real"))])
+        average([one, write_checkpoint(tmp_path / "other.pt", "mfcc_gru_light", 1.0, labels=("fake", "real"))])
     with pytest.raises(SystemExit):
         main([str(one), str(tmp_path / "absent.pt"), "--save-path", str(tmp_path / "mean.pt")])
     assert "absent.pt" in capsys.readouterr().err

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model_defs.artifact import Artifact, load_artifact
+from model_defs.networks.artifact import Artifact, load_artifact
 from tests.training.artifacts import AUDIO_SPEC
 from training.data.datasets import load_dataset, select
 from training.data.prepared import prepare
 from training.evaluate import TEST_NOTE, contenders_of, evaluate, main
+from training.evaluation.file_scores import ScoreCache
+from training.evaluation.report_tables import Resampling
 from training.evaluation.scores import score_clips
-from training.reporting.figures import Resampling
-from training.reporting.scoring import ScoreCache
 
 FEW = Resampling(20, 10)
 

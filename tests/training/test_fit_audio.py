@@ -9,16 +9,16 @@ import pytest
 import torch
 from sklearn.svm import SVC
 
-from model_defs.registry import NETWORKS, build_network
-from model_defs.statistics_net import StatisticsNet
-from model_defs.weights import load_weights
+from model_defs.networks.audio_svm import StatisticsNet
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.weights import load_weights
 from training.data.datasets import load_dataset, select
 from training.data.prepared import prepare
 from training.evaluation.scores import score_clips
 from training.fit_audio import Examples, KernelFit, collect, fit_network, main
 from training.loop.checkpoint import RunError
 
-SPEC = NETWORKS["audio_statistics"].spec
+SPEC = NETWORKS["moments_rbf_svm"].spec
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
@@ -37,9 +37,9 @@ def margins(net: StatisticsNet, statistics: torch.Tensor) -> np.ndarray:
 
 
 def test_the_network_gives_the_machines_margins():
-    net = StatisticsNet(n_features=20, n_cepstra=12, n_axes=300, n_centres=64).eval()
+    net = StatisticsNet(n_features=20, n_cepstra=12, n_axes=300, n_support_vectors=64).eval()
     known = examples(60, net.statistics.n_statistics)
-    fit_network(net, known, KernelFit(sharpness=1.0))
+    fit_network(net, known, KernelFit(gamma=1.0))
     statistics = known.statistics
     points = ((statistics - statistics.mean(0)) / (statistics.var(0) + 1e-6).sqrt()).clamp(-5, 5).numpy()
     machine = SVC(gamma=1 / points.shape[1]).fit(points, known.labels)
@@ -47,7 +47,7 @@ def test_the_network_gives_the_machines_margins():
 
 
 def test_more_examples_than_centres_are_thinned_out():
-    net = StatisticsNet(n_features=20, n_cepstra=12, n_axes=8, n_centres=40).eval()
+    net = StatisticsNet(n_features=20, n_cepstra=12, n_axes=8, n_support_vectors=40).eval()
     known = examples(200, net.statistics.n_statistics)
     fit_network(net, known, KernelFit())
     right = (margins(net, known.statistics) > 0) == (known.labels == 1)
@@ -55,7 +55,7 @@ def test_more_examples_than_centres_are_thinned_out():
 
 
 def test_examples_hold_every_clip_its_damaged_copies_and_the_vocoded(audio_dataset, tmp_path):
-    net = build_network("audio_statistics").eval()
+    net = build_network("moments_rbf_svm").eval()
     train = prepare(select(load_dataset(audio_dataset), "train"), SPEC, tmp_path, show_progress=False)
     n_real = sum(item.clip.label == 0 for item in train)
     how = KernelFit(n_damaged=1, vocoded_share=0.25)
@@ -76,7 +76,7 @@ def test_script_learns_its_clips_and_leaves_what_training_leaves(audio_dataset, 
     common = ("--dataset", str(audio_dataset), "--cache", str(tmp_path / "cache"), "--workers", "0")
     assert main(["--config", "audio", *common, "--save-path", str(path)]) == path
     net, record = load_weights(path)
-    assert record["network"] == "audio_statistics"
+    assert record["network"] == "moments_rbf_svm"
     assert len(json.loads(path.with_suffix(".history.json").read_text())) == 1
     assert (path.with_suffix(".exported") / "artifact" / "manifest.json").is_file()
     train = prepare(select(load_dataset(audio_dataset), "train"), SPEC, tmp_path / "cache", show_progress=False)

@@ -4,7 +4,7 @@ from training import prepare
 
 
 def test_command_prepares_a_folder_and_sums_up(audio_dataset, tmp_path, capsys):
-    prepare.main([str(audio_dataset), "--config", "audio_light", "--cache", str(tmp_path), "--workers", "1"])
+    prepare.main([str(audio_dataset), "--config", "mfcc_gru_light", "--cache", str(tmp_path), "--workers", "1"])
     told = capsys.readouterr().out
     assert "12 of 12 clips are prepared" in told
     assert "val        2 real      2 fake      4 groups" in told

@@ -41,7 +41,7 @@ train_audio.main(sys.argv[2:])
 
 def arguments(dataset: Path, cache: Path, path: Path) -> list[str]:
     return [
-        *("--network", "audio_light", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--no-export"),
+        *("--network", "mfcc_gru_light", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--no-export"),
         *("--dataset", str(dataset), "--cache", str(cache), "--save-path", str(path), "--no-tensorboard"),
         *("--epochs", "3", "--batch-size", "2", "--ema-decay", "0.9", "--schedule", "plateau"),
     ]

@@ -7,7 +7,7 @@ from training.self_vocode import main
 
 def test_the_command_copies_real_train_clips_alone(audio_dataset, tmp_path, capsys):
     main(
-        [str(audio_dataset), "--cache", str(tmp_path), "--vocoders", "mel", "--workers", "1", "--config", "audio_mfcc"]
+        [str(audio_dataset), "--cache", str(tmp_path), "--vocoders", "mel", "--workers", "1", "--config", "mfcc_bigru"]
     )
     n_real = len([clip for clip in select(load_dataset(audio_dataset), "train") if clip.label == 0])
     assert f"{n_real} copies of {n_real} real train clips" in capsys.readouterr().out

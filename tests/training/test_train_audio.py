@@ -9,22 +9,32 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_defs.artifact import load_artifact
+from model_defs.networks.artifact import load_artifact
+from model_defs.networks.weights import load_weights
 from model_defs.spec import spec_from_dict
-from model_defs.weights import load_weights
+from tests.training.conftest import write_dataset
 from training.data.datasets import DatasetError, LeakError, load_dataset, select
 from training.data.prepared import prepare
 from training.evaluation.scores import score_clips
 from training.run.lifecycle import export
 from training.train_audio import main
 
-from .conftest import write_dataset
-
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 def run(dataset, tmp_path, *more: str):
-    common = ["--network", "audio_light", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--mixup", "0"]
+    common = [
+        "--network",
+        "mfcc_gru_light",
+        "--hop-length",
+        "1024",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+        "--mixup",
+        "0",
+    ]
     return main([*common, "--dataset", str(dataset), "--cache", str(tmp_path / "cache"), *more])
 
 
@@ -32,7 +42,7 @@ def run(dataset, tmp_path, *more: str):
 def trained(audio_dataset, few_resamples, tmp_path_factory) -> Path:
     """The checkpoint of a run that ended as runs do, with its exported folder beside it."""
     folder = tmp_path_factory.mktemp("trained")
-    options = ("--network", "audio", "--epochs", "10", "--batch_size", "4", "--lr", "0.003")
+    options = ("--network", "mfcc_bigru", "--epochs", "10", "--batch_size", "4", "--lr", "0.003")
     return run(audio_dataset, folder, "--save_path", str(folder / "model.pt"), *options)
 
 
@@ -88,7 +98,7 @@ def test_bands_are_trained_from_augmented_copies_and_parts_of_windows(audio_data
     options = ("--augmented-copies", "2", "--train-share", "0.5", "--mixup", "1", "--epochs", "2", "--batch-size", "4")
     main(
         [
-            *("--network", "audio_bands", "--workers", "0", "--device", "cpu", "--dataset", str(audio_dataset)),
+            *("--network", "bands_cnn_gru", "--workers", "0", "--device", "cpu", "--dataset", str(audio_dataset)),
             *("--cache", str(tmp_path / "cache"), "--save-path", str(path), "--no-export", *options),
         ]
     )

@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from model_defs.artifact import load_artifact
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.artifact import load_artifact
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.weights import load_weights
 from model_defs.spec import spec_from_dict, spec_to_dict
-from model_defs.weights import load_weights
+from tests.training.conftest import write_dataset
 from training.data.datasets import load_dataset, select
 from training.data.draws import Draw
 from training.data.prepared import prepare
@@ -25,8 +26,6 @@ from training.evaluation.scores import score_clips
 from training.pretrain_frames import main as pretrain_frames
 from training.tasks.video import VideoTask, VideoTraining, _VideoExamples
 from training.train_video import main as train_video
-
-from .conftest import write_dataset
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -55,14 +54,23 @@ def test_script_trains_on_clips_and_pictures(video_dataset, tmp_path):
     path = tmp_path / "runs" / "model.pt"
     train_video(
         [
-            *("--network", "video_light", "--backbone-weights", "none", "--train-px", "64", "--train-frames", "2"),
+            *(
+                "--network",
+                "mobilenet_v2_lstm",
+                "--backbone-weights",
+                "none",
+                "--train-px",
+                "64",
+                "--train-frames",
+                "2",
+            ),
             *("--dataset", str(video_dataset), "--extra-dataset", str(pictures), "--cache", str(tmp_path / "cache")),
             *("--save-path", str(path), "--epochs", "2", "--batch-size", "2", "--workers", "0", "--device", "cpu"),
             "--no-export",
         ]
     )
     net, record = load_weights(path)
-    assert record["network"] == "video_light"
+    assert record["network"] == "mobilenet_v2_lstm"
     assert len(json.loads(path.with_suffix(".history.json").read_text())) == 2
     assert net(torch.zeros(1, 3, 3, 64, 64))[0].shape == (1, 2)
 
@@ -83,15 +91,15 @@ def striped_dataset(tmp_path_factory) -> Path:
 def write_settled_network(path: Path) -> Path:
     """A checkpoint as a pretrained one is to a run: its batch norms know what comes through them."""
     torch.manual_seed(0)
-    net = build_network("video_light").train()
+    net = build_network("mobilenet_v2_lstm").train()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the plain mean of what is seen
     with torch.no_grad():
         for _ in range(4):
             net(torch.randn(8, 2, 3, 1, 1) + torch.randn(8, 2, 3, 32, 32))
-    spec = spec_to_dict(NETWORKS["video_light"].spec)
-    torch.save({"network": "video_light", "spec": spec, "state": net.state_dict()}, path)
+    spec = spec_to_dict(NETWORKS["mobilenet_v2_lstm"].spec)
+    torch.save({"network": "mobilenet_v2_lstm", "spec": spec, "state": net.state_dict()}, path)
     return path
 
 
@@ -99,7 +107,7 @@ def test_script_learns_eight_clips_and_exports_what_it_learned(striped_dataset, 
     path, start = tmp_path / "model.pt", write_settled_network(tmp_path / "start.pt")
     train_video(
         [
-            *("--network", "video_light", "--init", str(start), "--freeze-batch-norm"),
+            *("--network", "mobilenet_v2_lstm", "--init", str(start), "--freeze-batch-norm"),
             *("--dataset", str(striped_dataset)),
             *("--size-px", "32", "--n-frames", "2", "--train-frames", "2", "--face-detector", "haar"),
             *("--epochs", "6", "--batch-size", "4", "--lr", "0.0003"),
@@ -126,14 +134,14 @@ def test_script_learns_eight_clips_and_exports_what_it_learned(striped_dataset, 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_batch_norm_keeps_its_statistics_if_told_to(freeze):
     training = VideoTraining(freeze_batch_norm=freeze)
-    task = VideoTask("video_light", NETWORKS["video_light"].spec, [], [], training)
+    task = VideoTask("mobilenet_v2_lstm", NETWORKS["mobilenet_v2_lstm"].spec, [], [], training)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).eval()
     task.set_training(net)
     assert [module.training for module in net] == [True, not freeze, True]
 
 
 def test_a_swapped_fake_takes_the_face_of_another_person(striped_dataset, tmp_path):
-    spec = replace(NETWORKS["video_light"].spec, size_px=32, n_frames=2, face_detector="haar")
+    spec = replace(NETWORKS["mobilenet_v2_lstm"].spec, size_px=32, n_frames=2, face_detector="haar")
     train = prepare(select(load_dataset(striped_dataset), "train"), spec, tmp_path / "cache", show_progress=False)
     people = [replace(item, n_faces=item.n_frames) for item in train]  # noise holds no face to be found
 
@@ -155,7 +163,7 @@ def test_a_share_beyond_one_is_refused(name):
 
 
 def test_pretrained_backbone_is_taken_over_and_may_be_frozen(video_dataset, tmp_path):
-    common = ["--network", "video_light", "--train-px", "64", "--dataset", str(video_dataset), "--workers", "0"]
+    common = ["--network", "mobilenet_v2_lstm", "--train-px", "64", "--dataset", str(video_dataset), "--workers", "0"]
     common += ["--cache", str(tmp_path / "cache"), "--epochs", "1", "--device", "cpu"]
     frames = pretrain_frames(
         [*common, "--backbone-weights", "none", "--batch-size", "4", "--save-path", str(tmp_path / "frames.pt")]
@@ -170,7 +178,16 @@ def test_pretrained_backbone_is_taken_over_and_may_be_frozen(video_dataset, tmp_
 
 
 def test_frames_alone_make_a_whole_network_that_goes_on_from_its_checkpoint(video_dataset, tmp_path):
-    common = ["--network", "video_frames", "--train-px", "64", "--dataset", str(video_dataset), "--workers", "0"]
+    common = [
+        "--network",
+        "efficientnet_b0_frames",
+        "--train-px",
+        "64",
+        "--dataset",
+        str(video_dataset),
+        "--workers",
+        "0",
+    ]
     common += ["--cache", str(tmp_path / "cache"), "--epochs", "1", "--device", "cpu", "--batch-size", "4"]
     first = pretrain_frames([*common, "--backbone-weights", "none", "--save-path", str(tmp_path / "first.pt")])
     further = pretrain_frames([*common, "--init", str(first), "--lr", "1e-9", "--save-path", str(tmp_path / "next.pt")])

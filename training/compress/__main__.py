@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from model_defs.weights import sha256_of
+from model_defs.networks.weights import sha256_of
 from training.compress import comparison, steps
 from training.compress.comparison import Entry
 from training.compress.distillation import Distillation
-from training.compress.workpiece import Workpiece, open_workpiece
+from training.compress.session import CompressionSession, open_workpiece
 from training.run.lifecycle import command
 
 TABLE_WIDTH = 190
@@ -55,7 +55,8 @@ lose by calibrated int8. Ranges and batch-norm statistics are learned in the fir
 
 example:
   %(prog)s runs/video/model.pt --dataset path/to/videos --epochs 3 --free-epochs 1 --lr 2e-5
-  python -m training.publish runs/compress/qat-video_frames/model.pt --dataset path/to/videos --output weights/video
+  python -m training.publish runs/compress/qat-efficientnet_b0_frames/model.pt \\
+      --dataset path/to/videos --output weights/video
 """,
     "prune": """L1 magnitude pruning, then fine-tuning of what is left. Zeros make a compressed file smaller and nothing
 quicker: the table shows both.
@@ -69,16 +70,16 @@ Quick; after averaging or pruning weights, or for other media.
 example:
   %(prog)s runs/audio/model.pt --dataset path/to/sounds
 """,
-    "distil": """Train a small network on the labels and on the checkpoint's answers to the same augmented input;
+    "distill": """Train a small network on the labels and on the checkpoint's answers to the same augmented input;
 beside it the same network on the labels alone. --student is a preset of the small one, whose epochs, rate and input
 hold. One of training.fit_audio is fitted in closed form to both: such a student knows no --temperature.
 Several teachers (--teachers) make one network that has something of each: a student as large as they are, which starts
 from one of them (--init).
 
 example:
-  %(prog)s weights/audio/model.safetensors --student audio_statistics_light --dataset path/to/sounds
-  %(prog)s runs/audio/model.pt --student audio_bands_light --dataset path/to/sounds --epochs 20
-  %(prog)s runs/video/model.pt --student video_frames_light --dataset path/to/videos --backbone-weights lite0.pth
+  %(prog)s weights/audio/model.safetensors --student audio-light --dataset path/to/sounds
+  %(prog)s runs/audio/model.pt --student bands_cnn_gru_light --dataset path/to/sounds --epochs 20
+  %(prog)s runs/video/model.pt --student video-light --dataset path/to/videos --backbone-weights lite0.pth
 """,
 }
 FINE_TUNING = {"epochs": "3", "lr": "1e-4", "warmup_share": "0.1", "patience": "0"}  # weaker than the command line
@@ -102,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
         sub.add_argument("--dataset", type=Path, required=True, metavar="PATH", help="folder of labelled clips")
         sub.add_argument("--output", type=Path, metavar="DIR", help="made when missing")
-        if name != "distil":
+        if name != "distill":
             sub.add_argument("--config", metavar="PRESET", help="how the network is trained on; default: as it was")
         sub.add_argument(
             "--repeats", type=int, default=comparison.N_REPEATS, metavar="N", help="passes timed (%(default)s)"
@@ -130,7 +131,7 @@ def _own_options(name: str, sub: argparse.ArgumentParser) -> None:
             default="global",
             help="compare all weights with each other, or those of a layer (default: %(default)s)",
         )
-    elif name == "distil":
+    elif name == "distill":
         sub.add_argument("--student", required=True, metavar="PRESET", help="that trains the small network")
         sub.add_argument(
             "--temperature", type=float, default=Distillation.temperature, metavar="X", help="(%(default)s)"
@@ -165,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         run = _step(options)
         tuned = options.command in ("qat", "prune")
         defaults = [argument for item in FINE_TUNING.items() for argument in (f"--{item[0]}", item[1])] if tuned else []
-        preset = options.student if options.command == "distil" else options.config
+        preset = options.student if options.command == "distill" else options.config
         never = ["--ema-decay", "0"] if options.command == "qat" else []  # an average of ranges would mean nothing
         work = open_workpiece(
             options.checkpoint, options.dataset, [*defaults, *training, *never], preset, is_tuned=tuned
@@ -195,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     return output
 
 
-def _step(options: argparse.Namespace) -> Callable[[Workpiece, Path], list[Entry]]:
+def _step(options: argparse.Namespace) -> Callable[[CompressionSession, Path], list[Entry]]:
     """What a command does.
 
     Raises:
@@ -207,7 +208,7 @@ def _step(options: argparse.Namespace) -> Callable[[Workpiece, Path], list[Entry
         return lambda work, output: steps.quantization_aware(work, output, options.free_epochs)
     if options.command == "prune":
         return lambda work, output: steps.pruned(work, output, options.amount, options.scope)
-    if options.command == "distil":
+    if options.command == "distill":
         how = Distillation(options.temperature, options.weight)
         return lambda work, output: steps.distilled(
             work,

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from model_defs.networks.audio_svm import StatisticsNet
 from model_defs.spec import AudioSpec
-from model_defs.statistics_net import StatisticsNet
 from training.compress.distillation import PairedSound, require_same_media, unpacked
 from training.fit_audio import Examples, KernelFit, collect, draw_rows, set_axes, set_machine
 from training.run.lifecycle import Prepared
 
-JITTER = 1e-6  # keeps the equations solvable where two centres lie together
+JITTER = 1e-6  # keeps the equations solvable where two support_vectors lie together
 
 
 def taught_examples(
@@ -93,30 +93,30 @@ def heard_by_both(
 
 
 def fit_taught(net: StatisticsNet, examples: Examples, answers: np.ndarray, how: KernelFit, weight: float) -> None:
-    """Set every weight of the network, by kernel ridge regression on a part of the examples as centres.
+    """Set every weight of the network, by kernel ridge regression on a part of the examples as support_vectors.
 
     Each example is to be answered by a share of `answers` and, for the rest, by -1 or 1 as it is labelled. Known as the
     subset of regressors: J. Quiñonero-Candela and C. Rasmussen, "A unifying view of sparse approximate Gaussian process
-    regression" (JMLR 6, 2005). `penalty` counts as in `fit_network`.
+    regression" (JMLR 6, 2005). `c` counts as in `fit_network`.
 
     Args:
         net: set in place.
-        examples: (n); the centres are drawn from them, by weight.
+        examples: (n); the support_vectors are drawn from them, by weight.
         answers: half the difference of the teacher's logits, (n,).
-        how: sharpness, penalty and seed.
+        how: gamma, c and seed.
         weight: of the answers, 0 to 1.
     """
     targets = weight * answers + (1 - weight) * (2.0 * examples.labels - 1)
     points = torch.from_numpy(set_axes(net, examples.statistics, how))
     machine = net.classifier
-    centres = points[draw_rows(examples, len(machine.centres), how.seed)].numpy()
-    n_centres, bias = len(centres), float(np.average(targets, weights=examples.weights))
-    set_machine(machine, centres, np.zeros(n_centres), bias)
+    support_vectors = points[draw_rows(examples, len(machine.support_vectors), how.seed)].numpy()
+    n_support_vectors, bias = len(support_vectors), float(np.average(targets, weights=examples.weights))
+    set_machine(machine, support_vectors, np.zeros(n_support_vectors), bias)
     with torch.inference_mode():
-        near = machine.nearness(points).double().numpy()[:, :n_centres]
-        among = machine.nearness(machine.centres[:n_centres]).double().numpy()[:, :n_centres]
+        near = machine.kernel(points).double().numpy()[:, :n_support_vectors]
+        among = machine.kernel(machine.support_vectors[:n_support_vectors]).double().numpy()[:, :n_support_vectors]
     weighed = near.T * (examples.weights / examples.weights.mean())
-    matrix = weighed @ near + among / how.penalty + JITTER * np.eye(n_centres)
-    pulls = np.linalg.solve(matrix, weighed @ (targets - bias))
-    set_machine(machine, centres, pulls, bias)
-    tqdm.write(f"{len(targets)} examples, {n_centres} centres")
+    matrix = weighed @ near + among / how.c + JITTER * np.eye(n_support_vectors)
+    dual_coefficients = np.linalg.solve(matrix, weighed @ (targets - bias))
+    set_machine(machine, support_vectors, dual_coefficients, bias)
+    tqdm.write(f"{len(targets)} examples, {n_support_vectors} support_vectors")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_defs.media import AudioSegment
+from model_defs.decoding.media import AudioSegment
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec, spec_to_dict
 from training.evaluation.scores import Scores, score_clips
 from training.loop.checkpoint import RunError

@@ -1,4 +1,4 @@
-"""The ways to compress, each from a workpiece to the networks that are compared and the checkpoint that is left."""
+"""The ways to compress, each from a session to the networks that are compared and the checkpoint that is left."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model_defs.registry import build_network
+from model_defs.networks.registry import build_network
+from model_defs.networks.weights import load_weights
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
-from model_defs.weights import load_weights
 from training.compress.batch_norm import recalibrate
 from training.compress.closed_form import fit_taught, taught_examples
 from training.compress.comparison import Entry
@@ -27,7 +27,7 @@ from training.compress.distillation import (
 )
 from training.compress.pruning import Scope, keep_pruned, prune
 from training.compress.quantize_aware import AwareTask, make_aware, ranges_in
-from training.compress.workpiece import FITTING_SCRIPT, Workpiece, write_checkpoint
+from training.compress.session import FITTING_SCRIPT, CompressionSession, write_checkpoint
 from training.data.prepared import prepare
 from training.evaluation.scores import spread_inputs
 from training.exporting.publication import N_CALIBRATION_CLIPS, RANGES_SUFFIX
@@ -49,7 +49,7 @@ N_STATISTICS_CLIPS = 200  # that batch-norm statistics are averaged over
 BATCH_INPUTS = 16  # clips of video, windows of sound
 
 
-def dynamic(work: Workpiece, output: Path) -> list[Entry]:
+def dynamic(work: CompressionSession, output: Path) -> list[Entry]:
     """int8 weights for recurrent and linear layers; needs no data."""
     work.save(work.net, output / MODEL_FILE)
     return [
@@ -58,7 +58,7 @@ def dynamic(work: Workpiece, output: Path) -> list[Entry]:
     ]
 
 
-def static(work: Workpiece, output: Path) -> list[Entry]:
+def static(work: CompressionSession, output: Path) -> list[Entry]:
     """int8 convolutions as well, within ranges calibrated on train clips; dynamic where there are none."""
     entries = dynamic(work, output)
     if not static_part(work.net):
@@ -68,7 +68,7 @@ def static(work: Workpiece, output: Path) -> list[Entry]:
     return [*entries, _entry("int8, static", work, quantize_int8(work.net, ranges), "fp32")]
 
 
-def quantization_aware(work: Workpiece, output: Path, n_free: int) -> list[Entry]:
+def quantization_aware(work: CompressionSession, output: Path, n_free: int) -> list[Entry]:
     """Fine-tune with rounding in the forward pass.
 
     Args:
@@ -94,7 +94,7 @@ def quantization_aware(work: Workpiece, output: Path, n_free: int) -> list[Entry
     ]
 
 
-def pruned(work: Workpiece, output: Path, amount: float, scope: Scope) -> list[Entry]:
+def pruned(work: CompressionSession, output: Path, amount: float, scope: Scope) -> list[Entry]:
     """Set the smallest weights to zero, recalibrate batch norm, and fine-tune the rest."""
     bare = copy.deepcopy(work.net)
     prune(bare, amount, scope)
@@ -116,7 +116,7 @@ def pruned(work: Workpiece, output: Path, amount: float, scope: Scope) -> list[E
     ]
 
 
-def recalibrated(work: Workpiece, output: Path) -> list[Entry]:
+def recalibrated(work: CompressionSession, output: Path) -> list[Entry]:
     """Average the batch-norm statistics over train clips as they are served, without augmentation."""
     net = copy.deepcopy(work.net)
     n_layers = recalibrate(net, statistics_batches(work))
@@ -127,7 +127,7 @@ def recalibrated(work: Workpiece, output: Path) -> list[Entry]:
 
 
 def distilled(
-    work: Workpiece,
+    work: CompressionSession,
     output: Path,
     how: Distillation,
     *,
@@ -135,7 +135,7 @@ def distilled(
     from_teacher: bool = False,
     alone: bool = True,
 ) -> list[Entry]:
-    """Train a small network on the labels and on the workpiece's answers, and beside it on the labels alone.
+    """Train a small network on the labels and on the session's answers, and beside it on the labels alone.
 
     A student whose preset is one of `training.fit_audio` is fitted in closed form.
 
@@ -177,7 +177,7 @@ def distilled(
 Teach = Callable[[nn.Module, Distillation, Path], nn.Module]  # student, how, path for what a run leaves -> the learned
 
 
-def _of_teacher(number: int, path: Path, work: Workpiece) -> Entry:
+def _of_teacher(number: int, path: Path, work: CompressionSession) -> Entry:
     """The row of a further teacher.
 
     Raises:
@@ -193,7 +193,9 @@ def _of_teacher(number: int, path: Path, work: Workpiece) -> Entry:
     return Entry(f"teacher {number}", net, spec, _prepared_for(spec, work.val, work))
 
 
-def _teach_by_steps(work: Workpiece, network: str, spec: InputSpec, val: Prepared, teachers: Sequence[Entry]) -> Teach:
+def _teach_by_steps(
+    work: CompressionSession, network: str, spec: InputSpec, val: Prepared, teachers: Sequence[Entry]
+) -> Teach:
     task, views = shared_views(work.spec, spec, work.train, work.task())
     nets = [(copy.deepcopy(one.net), one.spec) for one in teachers]  # the rows are judged on the CPU
     teacher = (nets[0][0] if len(nets) == 1 else TeacherEnsemble(nets)).to(work.device)
@@ -206,7 +208,7 @@ def _teach_by_steps(work: Workpiece, network: str, spec: InputSpec, val: Prepare
     return teach
 
 
-def _teach_at_once(work: Workpiece, network: str, spec: InputSpec) -> Teach:
+def _teach_at_once(work: CompressionSession, network: str, spec: InputSpec) -> Teach:
     how_fitted, n_workers = work.settings.make(KernelFit), max(1, work.settings["workers"])
     listener = build_network(network).eval()  # statistics need no weights
     heard = taught_examples(work.net, work.spec, listener, spec, work.train, how_fitted, n_workers)
@@ -218,14 +220,14 @@ def _teach_at_once(work: Workpiece, network: str, spec: InputSpec) -> Teach:
     return teach
 
 
-def statistics_batches(work: Workpiece) -> Sequence[Tensor]:
+def statistics_batches(work: CompressionSession) -> Sequence[Tensor]:
     """Inputs of train clips as they are served, in batches of equal size."""
     inputs = torch.cat(spread_inputs(work.train, work.spec, N_STATISTICS_CLIPS))
     size = min(BATCH_INPUTS, len(inputs))
     return inputs[: len(inputs) // size * size].split(size)
 
 
-def _prepared_for(spec: InputSpec, items: Prepared, work: Workpiece) -> Prepared:
+def _prepared_for(spec: InputSpec, items: Prepared, work: CompressionSession) -> Prepared:
     """The same clips, prepared for another input."""
     if spec == work.spec:
         return items
@@ -233,7 +235,7 @@ def _prepared_for(spec: InputSpec, items: Prepared, work: Workpiece) -> Prepared
     return prepare([item.clip for item in items], spec, cache, n_workers=n_workers)
 
 
-def _student(work: Workpiece, network: str) -> nn.Module:
+def _student(work: CompressionSession, network: str) -> nn.Module:
     """A new one, or the one to start from.
 
     Raises:
@@ -260,5 +262,5 @@ def _calibration_inputs(train: Prepared, spec: InputSpec):
     return tqdm(spread_inputs(train, spec, N_CALIBRATION_CLIPS), desc="int8 ranges", unit="clip", leave=False)
 
 
-def _entry(name: str, work: Workpiece, net: nn.Module, weights_of: str | None = None) -> Entry:
+def _entry(name: str, work: CompressionSession, net: nn.Module, weights_of: str | None = None) -> Entry:
     return Entry(name, net, work.spec, work.val, weights_of)

@@ -4,7 +4,8 @@ Each clip becomes one array in the cache folder: face crops (T, S, S, 3) uint8 f
 video, the decoded waveform (N,) float32 for audio. They are made by the code
 that serves requests, so a network is trained on the pixels that it will
 meet. The name of an array is the digest of the file's content and the cache's
-folder that of the InputSpec: a changed file or spec is prepared anew, an
+folder that of the InputSpec and of the code that prepares: after a change of any
+of them a clip is prepared anew, an
 interrupted run goes on where it stopped, and a clip that cannot be used is named,
 left out, and remembered with its error code.
 """
@@ -25,16 +26,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from model_defs.decoding.media import AudioSegment, Frame, Media
 from model_defs.errors import DetectionError, ErrorCode
-from model_defs.faces import FaceDetector, create_detector
 from model_defs.limits import Limits
-from model_defs.media import AudioSegment, Frame, Media
+from model_defs.preprocessing.digest import preprocessing_digest
+from model_defs.preprocessing.face_detection import FaceDetector, create_detector
+from model_defs.preprocessing.video import video_sample
 from model_defs.spec import AudioSpec, InputSpec, spec_to_dict
-from model_defs.video_input import video_sample
 from training.data.datasets import Clip, DatasetError, LeakError
 
 DEFAULT_CACHE = Path("build/prepared")
-CACHE_FORMAT = 1  # raise it when preprocessing changes what it gives for the same spec
 N_NAMED = 20  # clips left out that are named on the terminal; all are in REFUSED_FILE
 REFUSED_FILE = "refused.txt"
 UNREADABLE = "unreadable_file"  # the file itself cannot be read now, so nothing is remembered of it
@@ -245,7 +246,7 @@ class _Digests:
 
 
 def _spec_digest(spec: InputSpec) -> str:
-    record = json.dumps([CACHE_FORMAT, spec_to_dict(spec)], sort_keys=True)
+    record = json.dumps([preprocessing_digest(), spec_to_dict(spec)], sort_keys=True)
     return hashlib.sha256(record.encode()).hexdigest()[:12]
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from model_defs.audio_features import create_frontend
-from model_defs.audio_input import audio_sample
 from model_defs.errors import DetectionError
+from model_defs.preprocessing.audio import audio_sample
+from model_defs.preprocessing.audio_features import create_frontend
+from model_defs.preprocessing.video import video_tensor
 from model_defs.spec import AudioSpec, InputSpec
-from model_defs.video_input import video_tensor
 from training.data.prepared import PreparedClip
 
 

@@ -1,6 +1,6 @@
 """The anomaly score: how far an input lies from the train clips, and from how many val clips.
 
-anomaly.safetensors holds the gauge, fitted to the train clips, and the distances that val clips have under each
+anomaly.safetensors holds the distance, fitted to the train clips, and the distances that val clips have under each
 variant, which turn a distance into a percentile. `training.anomaly` is the command.
 """
 
@@ -18,11 +18,11 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model_defs.anomaly import AnomalyGauge, with_gauge
-from model_defs.artifact import ArtifactError
 from model_defs.errors import DetectionError
+from model_defs.networks.artifact import ArtifactError
+from model_defs.networks.ood import MahalanobisDistance, with_distance
+from model_defs.networks.weights import sha256_of
 from model_defs.spec import InputSpec
-from model_defs.weights import sha256_of
 from training.data.datasets import DatasetError
 from training.data.prepared import PreparedClip
 from training.evaluation.scores import clip_inputs
@@ -33,8 +33,8 @@ N_PERCENTILES = 101
 _META_KEY = "deepdetect"
 
 
-def fit_gauge(net: nn.Module, clips: Sequence[PreparedClip], spec: InputSpec) -> AnomalyGauge:
-    """A gauge of what the network's classifier reads of these clips.
+def fit_distance(net: nn.Module, clips: Sequence[PreparedClip], spec: InputSpec) -> MahalanobisDistance:
+    """A distance of what the network's classifier reads of these clips.
 
     The covariance around the class means is that of Ledoit and Wolf (2004), which is defined for fewer clips than
     features; it is kept as its strongest axes, and one variance for the rest.
@@ -62,12 +62,14 @@ def fit_gauge(net: nn.Module, clips: Sequence[PreparedClip], spec: InputSpec) ->
     rest = max(float(variances[n_kept:].mean()), np.finfo(np.float32).tiny)
     scales = np.sqrt(np.maximum(0.0, 1 / rest - 1 / np.maximum(variances[:n_kept], rest)))
     directions = torch.from_numpy((axes[:, :n_kept] * scales).T.copy())
-    return AnomalyGauge(means, directions, 1 / rest)
+    return MahalanobisDistance(means, directions, 1 / rest)
 
 
-def clip_distances(net: nn.Module, gauge: AnomalyGauge, clips: Sequence[PreparedClip], spec: InputSpec) -> np.ndarray:
+def clip_distances(
+    net: nn.Module, distance: MahalanobisDistance, clips: Sequence[PreparedClip], spec: InputSpec
+) -> np.ndarray:
     """The distance of each clip, (n,), as serving takes it: the mean of a sound's windows."""
-    scores = [out for _, out in _forward_all(with_gauge(net, gauge), clips, spec, "anomaly, val")]
+    scores = [out for _, out in _forward_all(with_distance(net, distance), clips, spec, "anomaly, val")]
     return np.array([float(one[:, 2].mean()) for one in scores])
 
 
@@ -88,28 +90,32 @@ def write_anomaly(
     train: Sequence[PreparedClip],
     val: Sequence[PreparedClip],
     spec: InputSpec,
-) -> AnomalyGauge:
+) -> MahalanobisDistance:
     """Fit to train clips, measure on val clips, and write `ANOMALY_FILE` beside the weights that are there.
 
     Args:
         variants: name -> eager network; fp32 is the one that is fitted to.
 
     Raises:
-        DatasetError: see `fit_gauge`.
+        DatasetError: see `fit_distance`.
     """
-    gauge = fit_gauge(variants["fp32"], train, spec)
-    state = {"means": gauge.means, "directions": gauge.directions, "precision": torch.tensor([gauge.precision])}
+    distance = fit_distance(variants["fp32"], train, spec)
+    state = {
+        "means": distance.means,
+        "directions": distance.directions,
+        "precision": torch.tensor([distance.precision]),
+    }
     for variant, net in variants.items():
-        found = np.percentile(clip_distances(net, gauge, val, spec), np.linspace(0, 100, N_PERCENTILES))
+        found = np.percentile(clip_distances(net, distance, val, spec), np.linspace(0, 100, N_PERCENTILES))
         state[f"percentiles.{variant}"] = torch.from_numpy(found).float()
     meta = {"weights_sha256": sha256_of(weights_dir / "model.safetensors")}
     content = save({name: tensor.contiguous() for name, tensor in state.items()}, {_META_KEY: json.dumps(meta)})
     (weights_dir / ANOMALY_FILE).write_bytes(content)
-    return gauge
+    return distance
 
 
-def read_anomaly(weights_dir: Path) -> tuple[AnomalyGauge, dict[str, list[float]]] | None:
-    """The gauge and the val clips' distances by variant; None where the weights were published without.
+def read_anomaly(weights_dir: Path) -> tuple[MahalanobisDistance, dict[str, list[float]]] | None:
+    """The distance and the val clips' distances by variant; None where the weights were published without.
 
     Raises:
         ArtifactError: it was fitted to other weights.
@@ -127,4 +133,4 @@ def read_anomaly(weights_dir: Path) -> tuple[AnomalyGauge, dict[str, list[float]
         for name, tensor in state.items()
         if name.startswith("percentiles.")
     }
-    return AnomalyGauge(state["means"], state["directions"], float(state["precision"])), percentiles
+    return MahalanobisDistance(state["means"], state["directions"], float(state["precision"])), percentiles

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
-from model_defs.audio_net import AudioNet, SpectrogramNet
-from model_defs.statistics_net import StatisticsNet
-from model_defs.video_net import FrameSequenceNet
+from model_defs.networks.audio import AudioNet, SpectrogramNet
+from model_defs.networks.audio_svm import StatisticsNet
+from model_defs.networks.video import FrameSequenceNet
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:

@@ -15,8 +15,15 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from model_defs.artifact import DEVICES, Artifact, ArtifactError, load_artifact, load_torchscript, read_manifest
 from model_defs.calibration import Calibration
+from model_defs.networks.artifact import (
+    DEVICES,
+    Artifact,
+    ArtifactError,
+    load_artifact,
+    load_torchscript,
+    read_manifest,
+)
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
 from training.data.datasets import load_dataset, select
 from training.data.prepared import DEFAULT_CACHE, PreparedClip, prepare
@@ -195,7 +202,7 @@ def read_measured(weights_dir: Path) -> dict | None:
 
 
 def _p_fake(logits: Tensor) -> Tensor:
-    return logits[:, :2].float().softmax(dim=1)[:, 1]  # a third column is the distance of an anomaly gauge
+    return logits[:, :2].float().softmax(dim=1)[:, 1]  # a third column is the distance of an OOD distance
 
 
 def _all_p_fake(artifact: Artifact, inputs: Tensor, calibration: Calibration) -> Tensor:

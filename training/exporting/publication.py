@@ -15,8 +15,8 @@ from torch import nn
 from tqdm import tqdm
 
 from model_defs.calibration import Calibration
+from model_defs.networks.weights import load_weights, save_weights
 from model_defs.spec import InputSpec, spec_from_dict
-from model_defs.weights import load_weights, save_weights
 from training.data.datasets import Clip, DatasetError, load_dataset, select
 from training.data.prepared import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
 from training.evaluation.calibration import DIGITS, fit_calibration

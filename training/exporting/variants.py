@@ -1,6 +1,6 @@
 """From published weights to an artifact directory of TorchScript files.
 
-A weights directory holds model.safetensors (model_defs.weights), for networks with 2-D convolutions also
+A weights directory holds model.safetensors (model_defs.networks.weights), for networks with 2-D convolutions also
 quantization.safetensors (.quantization), anomaly.safetensors (.anomaly), and measured.json (.measurement).
  The same weights under the same versions (zlib's among them) give the same bytes, in any directory:
 that is why speeds come from measured.json and are not taken here.
@@ -26,11 +26,11 @@ from torch._ops import OpOverloadPacket
 from torch.fx.experimental.optimization import fuse
 from torch.jit import _builtins
 
-from model_defs.anomaly import AnomalyGauge, with_gauge
-from model_defs.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
+from model_defs.networks.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
+from model_defs.networks.ood import MahalanobisDistance, with_distance
+from model_defs.networks.video import PARTS, FrameSequenceNet, SplitVideoNet
+from model_defs.networks.weights import load_weights, sha256_of
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
-from model_defs.video_net import PARTS, FrameSequenceNet, SplitVideoNet
-from model_defs.weights import load_weights, sha256_of
 from training.exporting.anomaly import read_anomaly
 from training.exporting.folding import fold_batch_norms
 from training.exporting.measurement import Difference, compare, read_measured
@@ -80,9 +80,9 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
     net, meta = load_weights(weights_dir / WEIGHTS_FILE)
     digest = sha256_of(weights_dir / WEIGHTS_FILE)
     record = _record(meta, digest)
-    gauge = None
+    distance = None
     if (anomaly := read_anomaly(weights_dir)) is not None:
-        gauge, record["anomaly_percentiles"] = anomaly
+        distance, record["anomaly_percentiles"] = anomaly
     measured = _measured(weights_dir, digest, variants)
     inputs = check_inputs(spec_from_dict(meta["spec"]))
     output_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
         staged, checks, entries = Path(scratch) / "artifact", {}, {}
         staged.mkdir()
         for variant in variants:
-            content = serialize(build_variant(net, variant, weights_dir, gauge), {**record, "variant": variant})
+            content = serialize(build_variant(net, variant, weights_dir, distance), {**record, "variant": variant})
             checks[variant] = _check(content, net, variant, inputs)
             (staged / f"{variant}.pt").write_bytes(content)
             entries[variant] = {
@@ -113,12 +113,12 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
 
 
 def build_variant(
-    net: nn.Module, variant: str, weights_dir: Path, gauge: AnomalyGauge | None = None
+    net: nn.Module, variant: str, weights_dir: Path, distance: MahalanobisDistance | None = None
 ) -> torch.jit.ScriptModule:
     """The scripted and frozen form of an eager network; freezing folds each batch norm into its convolution.
 
     Args:
-        gauge: gives the logits a third column, see `model_defs.anomaly`; None leaves them as they are.
+        distance: gives the logits a third column, see `model_defs.networks.ood`; None leaves them as they are.
 
     Raises:
         FileNotFoundError: int8 of a network with 2-D convolutions, and no observer state in `weights_dir`.
@@ -131,8 +131,8 @@ def build_variant(
         net = quantize_int8(net, load_observer_state(state_file) if is_static else None)
     elif variant == "fp16":
         net = fold_batch_norms(net).half()  # in this order: folding in fp16 would round twice
-    if gauge is not None:
-        net = with_gauge(net, gauge)
+    if distance is not None:
+        net = with_distance(net, distance)
     if variant == "int8":
         return round_floats(torch.jit.freeze(script(net)))
     if variant == "fp32" and isinstance(net, FrameSequenceNet):

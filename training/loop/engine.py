@@ -99,7 +99,7 @@ def fit(
         net: in any mode; it is left with the weights of the last epoch.
         task: batches and validation.
         config: of the loop.
-        save_path: the best checkpoint, which `model_defs.weights.load_weights` reads.
+        save_path: the best checkpoint, which `model_defs.networks.weights.load_weights` reads.
         resume: go on from `<save_path stem>.last.pt` if it is there.
         tensorboard: write event files to `<save_path stem>.tensorboard/`, too.
         loss: what is minimised; by default the cross-entropy with smoothed labels.

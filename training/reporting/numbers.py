@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from model_defs.weights import sha256_of
+from model_defs.networks.weights import sha256_of
 from training.exporting.model_card import FIGURES_END, FIGURES_START, table
 from training.reporting.report import DEFAULT_OUTPUT
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from model_defs.registry import NETWORKS
+from model_defs.networks.audio_svm import StatisticsNet
+from model_defs.networks.registry import NETWORKS
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec
-from model_defs.statistics_net import StatisticsNet
 from training.augmentation.vocoders import VOCODERS
 from training.data.datasets import Clip, load_dataset
 from training.data.prepared import DEFAULT_CACHE
@@ -102,7 +102,7 @@ class StatisticsModel:
         network: what to fit.
     """
 
-    network: str = "audio_statistics"
+    network: str = "moments_rbf_svm"
 
 
 @dataclass(frozen=True)

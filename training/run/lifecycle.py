@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from model_defs.backbones import BackboneWeightsError
+from model_defs.networks.backbones import BackboneWeightsError
+from model_defs.networks.weights import load_weights
 from model_defs.spec import InputSpec, spec_from_dict
-from model_defs.weights import load_weights
 from training.data.datasets import Clip, DatasetError, check_no_leak, require_both_classes, select
 from training.data.prepared import PreparedClip, check_contents, prepare
 from training.evaluation.calibration import NoBetterThanChanceError

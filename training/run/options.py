@@ -20,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from model_defs.registry import NETWORKS
+from model_defs.networks.registry import NETWORKS
 from model_defs.spec import InputSpec
 
 PRESETS_DIR = Path(__file__).resolve().parents[2] / "config" / "training"

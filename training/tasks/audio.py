@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from model_defs.audio_features import create_frontend
-from model_defs.audio_input import audio_sample
+from model_defs.decoding.media import AudioSegment
 from model_defs.errors import DetectionError
-from model_defs.media import AudioSegment
+from model_defs.preprocessing.audio import audio_sample
+from model_defs.preprocessing.audio_features import create_frontend
 from model_defs.spec import LABELS, AudioSpec, spec_to_dict
 from training.augmentation.sound import augment_waveform, mask_features, mix_examples
 from training.augmentation.vocoded import vocoded_copies

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from model_defs.preprocessing.video import video_tensor
 from model_defs.spec import LABELS, VideoSpec, spec_to_dict
-from model_defs.video_input import video_tensor
 from training.augmentation.faces import augment_crops
 from training.augmentation.pseudo_fakes import self_blend, swap_faces
 from training.data.draws import Draw, batch_draws, draw_epoch

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.measure.process_tree import ProcessTree
+from loadtest.peers.candidates import Contender
 from loadtest.peers.closed_loop import PeerError, Window
 from loadtest.peers.comparison import Plan, Standing, compare, n_steps, p_fake_of, rotated
-from loadtest.peers.contenders import Contender
-from loadtest.process_tree import ProcessTree
 
 PLAN = Plan(n_in_flight=(1, 2), seconds=0.01, warm_up_s=0.01, n_repeats=2)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from loadtest.measure.results import Machine
 from loadtest.peers.comparison import Plan
 from loadtest.peers.report import PLOT_FILE, TABLE_FILE, Report
-from loadtest.results import Machine
 
 MACHINE = Machine("2 cores of X", 8.0, "", {"torch": "2.8.0"}, "2026-11-24", {"audio": "ab" * 32})
 

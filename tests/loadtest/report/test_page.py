@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from loadtest.measure.results import LoadTest
 from loadtest.report.page import headline, main, page, write_report
-from loadtest.results import LoadTest
 from tests.loadtest.runs import MACHINE, drawn_run, drawn_test
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}

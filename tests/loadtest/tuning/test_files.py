@@ -7,8 +7,8 @@ import re
 import pytest
 import yaml
 
-from loadtest import tune
-from loadtest.results import Machine
+from loadtest.measure.results import Machine
+from loadtest.tuning import __main__ as tune
 from loadtest.tuning.model_config import rewritten
 from loadtest.tuning.page import headline, lines, tuning_page
 from loadtest.tuning.pareto import Point

@@ -12,8 +12,8 @@ from model_defs.caching.detection_cache import DetectionCache
 from model_defs.caching.redis_store import RedisStore
 from model_defs.caching.settings import CacheSettings
 from model_defs.caching.store import StoreError
-from model_defs.engine import Engine, Item
-from model_defs.scorer import AudioScorer
+from model_defs.inference.engine import Engine, Item
+from model_defs.inference.predictor import AudioPredictor
 from tests.redis_server import RedisServer
 
 
@@ -68,11 +68,11 @@ def test_a_server_that_is_full_or_wants_a_password_is_an_error_of_the_store(serv
 
 
 def test_machines_share_answers_and_samples(server, artifacts_dir, sample_clip):
-    scorers = {"audio": AudioScorer(artifacts_dir / "audio")}
+    predictors = {"audio": AudioPredictor(artifacts_dir / "audio")}
     clip = sample_clip.read_bytes()
 
     def judge(version: str) -> str:
-        engine = Engine(scorers, name="audio", version=version, cache=machine(server))
+        engine = Engine(predictors, name="audio", version=version, cache=machine(server))
         return engine.detect_batch([Item(clip)])[0]["cache"]
 
     assert [judge(version) for version in ("1", "1", "2", "2")] == ["miss", "hit", "samples", "hit"]
@@ -91,7 +91,7 @@ def test_a_damaged_value_is_no_value(server):
 def test_serving_goes_on_without_it_and_finds_it_again(server, artifacts_dir, sample_clip):
     """Killed in the middle of traffic, and started again: no request fails, and the statistics say what happened."""
     cache = machine(server)
-    engine = Engine({"audio": AudioScorer(artifacts_dir / "audio")}, name="audio", cache=cache)
+    engine = Engine({"audio": AudioPredictor(artifacts_dir / "audio")}, name="audio", cache=cache)
     clip, n_sent = sample_clip.read_bytes(), 0
 
     def send() -> str:

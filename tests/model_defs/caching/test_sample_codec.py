@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from model_defs.audio_input import AudioSample
 from model_defs.caching.sample_codec import TrackSample, pack, unpack
 from model_defs.errors import DetectionError, ErrorCode
-from model_defs.video_input import VideoSample
+from model_defs.preprocessing.audio import AudioSample
+from model_defs.preprocessing.video import VideoSample
 
 VIDEO = VideoSample(
     crops=np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3),

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from model_defs.registry import NETWORKS
+from model_defs.networks.registry import NETWORKS
 from training.augmentation.vocoded import vocoded_copies
 from training.data.datasets import load_dataset, select
 from training.data.prepared import prepare
 
-SPEC = NETWORKS["audio"].spec
+SPEC = NETWORKS["mfcc_bigru"].spec
 
 
 @pytest.fixture

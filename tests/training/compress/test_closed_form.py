@@ -9,22 +9,22 @@ import pytest
 import torch
 from sklearn.kernel_ridge import KernelRidge
 
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.audio_svm import StatisticsNet
+from model_defs.networks.registry import NETWORKS, build_network
 from model_defs.spec import AudioSpec
-from model_defs.statistics_net import StatisticsNet
 from training.compress.closed_form import fit_taught, taught_examples
 from training.data.datasets import load_dataset, select
 from training.data.prepared import prepare
 from training.fit_audio import Examples, KernelFit, collect
 from training.loop.checkpoint import RunError
 
-LIGHT = NETWORKS["audio_statistics_light"].spec
-BANDS = replace(NETWORKS["audio_bands"].spec, hop_length=1024)
+LIGHT = NETWORKS["moments_rbf_svm_light"].spec
+BANDS = replace(NETWORKS["bands_cnn_gru"].spec, hop_length=1024)
 
 
-def tiny(n_centres: int) -> StatisticsNet:
+def tiny(n_support_vectors: int) -> StatisticsNet:
     return StatisticsNet(
-        n_features=20, n_cepstra=12, lags=(1, 2), band_lags=(1,), n_axes=12, n_centres=n_centres
+        n_features=20, n_cepstra=12, lags=(1, 2), band_lags=(1,), n_axes=12, n_support_vectors=n_support_vectors
     ).eval()
 
 
@@ -49,7 +49,7 @@ def points_and_margins(net: StatisticsNet, known: Examples) -> tuple[np.ndarray,
 def test_where_every_example_is_a_centre_it_is_kernel_ridge_regression(weight):
     net = tiny(200)
     known, answers = examples(120, net.statistics.n_statistics)
-    fit_taught(net, known, answers, KernelFit(sharpness=0.5, penalty=4.0), weight)
+    fit_taught(net, known, answers, KernelFit(gamma=0.5, c=4.0), weight)
     points, found = points_and_margins(net, known)
     targets = weight * answers + (1 - weight) * (2.0 * known.labels - 1)
     bias = np.average(targets, weights=known.weights)
@@ -61,7 +61,7 @@ def test_where_every_example_is_a_centre_it_is_kernel_ridge_regression(weight):
 def test_fewer_centres_come_near_the_answers():
     net = tiny(60)
     known, answers = examples(400, net.statistics.n_statistics)
-    fit_taught(net, known, answers, KernelFit(sharpness=0.5), 1.0)
+    fit_taught(net, known, answers, KernelFit(gamma=0.5), 1.0)
     _, found = points_and_margins(net, known)
     before = np.mean((answers - np.average(answers, weights=known.weights)) ** 2)
     assert np.mean((found - answers) ** 2) < 0.6 * before
@@ -69,7 +69,7 @@ def test_fewer_centres_come_near_the_answers():
 
 def test_both_hear_the_same_windows(audio_dataset, tmp_path):
     torch.manual_seed(0)
-    teacher, net = build_network("audio_bands").eval(), build_network("audio_statistics_light").eval()
+    teacher, net = build_network("bands_cnn_gru").eval(), build_network("moments_rbf_svm_light").eval()
     train = prepare(select(load_dataset(audio_dataset), "train"), BANDS, tmp_path, show_progress=False)[:4]
     how = KernelFit(n_damaged=1, vocoded_share=0.0)
     heard, answers = taught_examples(teacher, BANDS, net, LIGHT, train, how)
@@ -81,6 +81,6 @@ def test_both_hear_the_same_windows(audio_dataset, tmp_path):
 
 
 def test_other_sound_is_refused():
-    net = build_network("audio_statistics_light").eval()
+    net = build_network("moments_rbf_svm_light").eval()
     with pytest.raises(RunError, match=r"window_s 2\.0, not 4\.0"):
         taught_examples(net, AudioSpec(), net, replace(LIGHT, window_s=2.0), [], KernelFit())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_defs.registry import build_network
+from model_defs.networks.registry import build_network
 from training.compress import comparison
 from training.compress.comparison import Row, auc_change, markdown, share_of_zeros
 from training.evaluation.metrics import Estimate
@@ -38,7 +38,7 @@ def test_zeros_are_counted_where_weights_are_floats():
         net[0].weight[:, :3] = 0
         net[0].bias.zero_()
     assert share_of_zeros(net) == pytest.approx(0.3)
-    assert share_of_zeros(quantize_dynamically(build_network("audio_light"))) is None
+    assert share_of_zeros(quantize_dynamically(build_network("mfcc_gru_light"))) is None
 
 
 def test_table_shows_each_figure():

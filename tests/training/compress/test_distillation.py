@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.registry import NETWORKS, build_network
 from model_defs.spec import AudioSpec, VideoSpec
 from training.compress.distillation import (
     Distillation,
@@ -23,7 +23,7 @@ from training.loop.train_config import TrainConfig
 from training.tasks.audio import AudioTask, AudioTraining
 from training.tasks.video import VideoTask, VideoTraining
 
-BANDS = replace(NETWORKS["audio_bands"].spec, hop_length=1024)
+BANDS = replace(NETWORKS["bands_cnn_gru"].spec, hop_length=1024)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def sounds(audio_dataset, tmp_path_factory):
 
 def test_both_front_ends_are_shown_the_same_sound(sounds):
     student = replace(AudioSpec(), hop_length=512)
-    task = AudioTask("audio_bands", BANDS, *sounds, AudioTraining(batch_size=4, mixup_share=1.0, train_share=0.5))
+    task = AudioTask("bands_cnn_gru", BANDS, *sounds, AudioTraining(batch_size=4, mixup_share=1.0, train_share=0.5))
     paired, views = shared_views(BANDS, student, sounds[0], task)
     inputs, shares = next(iter(paired.batches(0)))
     of_teacher, of_student = views(inputs)
@@ -51,7 +51,7 @@ def test_both_front_ends_are_shown_the_same_sound(sounds):
 
 def test_video_of_another_size_is_shrunk_and_other_crops_are_refused():
     teacher = VideoSpec(size_px=64)
-    task = VideoTask("video_frames", teacher, [], [], VideoTraining())
+    task = VideoTask("efficientnet_b0_frames", teacher, [], [], VideoTraining())
     same_task, views = shared_views(teacher, replace(teacher, size_px=32), [], task)
     frames = torch.randn(2, 3, 3, 64, 64)
     of_teacher, of_student = views(frames)
@@ -68,7 +68,7 @@ def test_video_of_another_size_is_shrunk_and_other_crops_are_refused():
 
 def test_several_teachers_give_the_mean_of_their_logits_each_at_its_own_size():
     large, small = VideoSpec(size_px=64), VideoSpec(size_px=32)
-    nets = [build_network("video_frames_light").eval() for _ in range(2)]
+    nets = [build_network("efficientnet_lite0_early_frames").eval() for _ in range(2)]
     frames = torch.randn(2, 1, 3, 64, 64)
     shrunk = frames.unflatten(-1, (32, 2)).unflatten(-3, (32, 2)).mean(dim=(-1, -3))
     with torch.no_grad():
@@ -81,25 +81,25 @@ def test_several_teachers_give_the_mean_of_their_logits_each_at_its_own_size():
 
 def test_student_comes_to_answer_as_its_teacher(sounds, tmp_path):
     train, val = sounds
-    spec = replace(NETWORKS["audio_bands_light"].spec, hop_length=2048)
+    spec = replace(NETWORKS["bands_cnn_gru_light"].spec, hop_length=2048)
     torch.manual_seed(0)
-    teacher, student = build_network("audio_bands").eval(), build_network("audio_bands_light")
+    teacher, student = build_network("bands_cnn_gru").eval(), build_network("bands_cnn_gru_light")
     with torch.no_grad():
         teacher.classifier[-1].bias.copy_(torch.tensor([-2.0, 2.0]))  # an answer that no student starts with
-    task = AudioTask("audio_bands", BANDS, train, val, AudioTraining(batch_size=4, mixup_share=0.0, n_copies=1))
+    task = AudioTask("bands_cnn_gru", BANDS, train, val, AudioTraining(batch_size=4, mixup_share=0.0, n_copies=1))
     task, views = shared_views(BANDS, spec, train, task)
-    taught = DistillationTask(task, views, teacher, "audio_bands_light", spec, val, Distillation(weight=1.0))
+    taught = DistillationTask(task, views, teacher, "bands_cnn_gru_light", spec, val, Distillation(weight=1.0))
     val[:] = prepare([item.clip for item in val], spec, tmp_path / "cache", show_progress=False)
     config = TrainConfig(epochs=8, lr=3e-3, warmup_share=0.0)
     history = fit(student, taught, config, tmp_path / "model.pt", loss=taught.loss(0.0))
     assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"]
     record = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert record["network"] == "audio_bands_light"
+    assert record["network"] == "bands_cnn_gru_light"
     assert record["spec"]["hop_length"] == 2048
 
 
 def test_student_may_start_from_what_fits_of_its_teacher():
-    teacher, student = build_network("video_frames_lite0"), build_network("video_frames_light")
+    teacher, student = build_network("efficientnet_lite0_frames"), build_network("efficientnet_lite0_early_frames")
     n_copied = copy_fitting(student, teacher)
     name = "backbone.features.4.0.block.0.0.weight"
     assert torch.equal(student.state_dict()[name], teacher.state_dict()[name])

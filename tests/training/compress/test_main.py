@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.weights import load_weights
 from model_defs.spec import VideoSpec, spec_from_dict, spec_to_dict
-from model_defs.weights import load_weights
 from training.compress import comparison
 from training.compress.__main__ import EXAMPLES, main, parser
 from training.evaluation.calibration import NoBetterThanChanceError
@@ -22,14 +22,14 @@ from training.run.config import saved_data
 from training.run.options import PRESETS_DIR
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
-SPEC = replace(NETWORKS["audio_bands"].spec, hop_length=2048)
+SPEC = replace(NETWORKS["bands_cnn_gru"].spec, hop_length=2048)
 TINY = ["--workers", "0", "--device", "cpu", "--batch-size", "4", "--repeats", "2", "--no-tensorboard"]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
     """A network that has learned nothing, its batch norms fit for noise; there are no settings beside it."""
-    return _checkpoint(tmp_path_factory.mktemp("start") / "model.pt", "audio_bands", SPEC, (4, SPEC.n_steps, 80))
+    return _checkpoint(tmp_path_factory.mktemp("start") / "model.pt", "bands_cnn_gru", SPEC, (4, SPEC.n_steps, 80))
 
 
 def _checkpoint(path: Path, network: str, spec, shape: tuple[int, ...]) -> Path:
@@ -129,36 +129,45 @@ def test_recalibration_changes_statistics_alone(run, checkpoint):
 
 
 def test_distillation_trains_a_student_of_another_front_end_and_one_alone(run):
-    student = ["--student", "audio_bands_light", "--hop-length", "4096", "--epochs", "1", "--augmented-copies", "1"]
-    output, report = run("distil", *student)
+    student = ["--student", "bands_cnn_gru_light", "--hop-length", "4096", "--epochs", "1", "--augmented-copies", "1"]
+    output, report = run("distill", *student)
     assert _names(report) == ["teacher", "distilled", "distilled, int8", "alone"]
     for name in ("model.pt", "alone.pt"):
         _, record = load_weights(output / name)
-        assert (record["network"], record["spec"]["hop_length"]) == ("audio_bands_light", 4096)
+        assert (record["network"], record["spec"]["hop_length"]) == ("bands_cnn_gru_light", 4096)
     again, _ = run("recalibrate", path=output / "model.pt")  # with the settings beside it
-    assert load_weights(again / "model.pt")[1]["network"] == "audio_bands_light"
+    assert load_weights(again / "model.pt")[1]["network"] == "bands_cnn_gru_light"
 
 
 def test_video_students_may_see_less(run, video_dataset, tmp_path):
     spec = VideoSpec(n_frames=2, size_px=64, face_detector="haar", face_margin=0.05)
-    path = _checkpoint(tmp_path / "video.pt", "video_frames_light", spec, (2, 2, 3, 64, 64))
+    path = _checkpoint(tmp_path / "video.pt", "efficientnet_lite0_early_frames", spec, (2, 2, 3, 64, 64))
     same = ["--n-frames", "2", "--face-detector", "haar", "--train-frames", "1", "--backbone-weights", "none"]
-    options = ["--student", "video_frames_light", "--size-px", "32", "--epochs", "1", "--no-alone", "--from-teacher"]
-    output, report = run("distil", *options, *same, path=path, dataset=video_dataset)
+    options = [
+        "--student",
+        "efficientnet_lite0_early_frames",
+        "--size-px",
+        "32",
+        "--epochs",
+        "1",
+        "--no-alone",
+        "--from-teacher",
+    ]
+    output, report = run("distill", *options, *same, path=path, dataset=video_dataset)
     assert _names(report) == ["teacher", "distilled", "distilled, int8"]
     assert load_weights(output / "model.pt")[1]["spec"]["size_px"] == 32
 
     several = ["--teachers", str(output / "model.pt"), "--init", str(path)]  # each sees crops of its own size
-    options = ["--student", "video_frames_light", "--size-px", "64", "--epochs", "1", "--no-alone"]
-    output, report = run("distil", *options, *several, *same, path=path, dataset=video_dataset)
+    options = ["--student", "efficientnet_lite0_early_frames", "--size-px", "64", "--epochs", "1", "--no-alone"]
+    output, report = run("distill", *options, *several, *same, path=path, dataset=video_dataset)
     assert _names(report) == ["teacher", "teacher 2", "distilled", "distilled, int8"]
-    other = [*options[:4], "--network", "video_frames_lite0", "--init", str(path)]
-    with pytest.raises(SystemExit, match="the student is a video_frames_lite0"):
-        run("distil", *other, *same, path=path, dataset=video_dataset)
+    other = [*options[:4], "--network", "efficientnet_lite0_frames", "--init", str(path)]
+    with pytest.raises(SystemExit, match="the student is a efficientnet_lite0_frames"):
+        run("distill", *other, *same, path=path, dataset=video_dataset)
 
 
 def test_fitted_networks_are_rounded_but_not_tuned(audio_dataset, tmp_path, few_resamples):
-    path = _checkpoint(tmp_path / "fitted.pt", "audio_statistics", SPEC, (4, SPEC.n_steps, 80))
+    path = _checkpoint(tmp_path / "fitted.pt", "moments_rbf_svm", SPEC, (4, SPEC.n_steps, 80))
     common = [str(path), "--dataset", str(audio_dataset), "--cache", str(tmp_path / "cache")]
     output = main(["static", *common, "--output", str(tmp_path / "static"), "--repeats", "2", "--workers", "0"])
     assert _names(json.loads((output / "comparison.json").read_text())) == ["fp32", "int8, dynamic"], "no convolutions"
@@ -167,16 +176,16 @@ def test_fitted_networks_are_rounded_but_not_tuned(audio_dataset, tmp_path, few_
 
 
 def test_students_of_a_kernel_machine_are_fitted_at_once(audio_dataset, tmp_path, few_resamples):
-    path = _checkpoint(tmp_path / "teacher.pt", "audio_statistics", SPEC, (4, SPEC.n_steps, 80))
-    output = tmp_path / "distil"
-    common = ["distil", str(path), "--student", "audio_statistics_light", "--dataset", str(audio_dataset)]
+    path = _checkpoint(tmp_path / "teacher.pt", "moments_rbf_svm", SPEC, (4, SPEC.n_steps, 80))
+    output = tmp_path / "distill"
+    common = ["distill", str(path), "--student", "moments_rbf_svm_light", "--dataset", str(audio_dataset)]
     small = ["--n-damaged", "0", "--workers", "0", "--repeats", "2", "--cache", str(tmp_path / "cache")]
     main([*common, *small, "--output", str(output)])
     report = json.loads((output / "comparison.json").read_text())
     assert _names(report) == ["teacher", "distilled", "distilled, int8", "alone"]
     taught, alone = (load_weights(output / name) for name in ("model.pt", "alone.pt"))
-    assert taught[1]["network"] == alone[1]["network"] == "audio_statistics_light"
-    assert not torch.equal(taught[0].classifier.pulls, alone[0].classifier.pulls)
+    assert taught[1]["network"] == alone[1]["network"] == "moments_rbf_svm_light"
+    assert not torch.equal(taught[0].classifier.dual_coefficients, alone[0].classifier.dual_coefficients)
     with pytest.raises(SystemExit, match="starts from nothing"):
         main([*common, *small, "--from-teacher"])
 
@@ -185,8 +194,8 @@ def test_mistakes_are_told_in_a_line(run, tmp_path):
     cases = [
         (["prune", "--amount", "1.5"], "pruning_amount is 1.5"),
         (["qat", "--free-epochs", "-1"], "must not be negative"),
-        (["distil", "--student", "nobody"], "no preset 'nobody'"),
-        (["distil", "--student", "audio_bands_light", "--weight", "2"], "must lie in"),
+        (["distill", "--student", "nobody"], "no preset 'nobody'"),
+        (["distill", "--student", "bands_cnn_gru_light", "--weight", "2"], "must lie in"),
     ]
     for arguments, message in cases:
         with pytest.raises(SystemExit, match=message):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_defs.registry import build_network
+from model_defs.networks.registry import build_network
 from training.compress.pruning import keep_pruned, prunable, prune
 
 
@@ -40,7 +40,7 @@ def test_pruning_by_layer_takes_the_same_share_of_each(uneven: nn.Module) -> Non
     assert [_zeros(layer.weight) for layer in uneven] == [3_000, 300]
 
 
-@pytest.mark.parametrize("name", ["audio_bands", "video_frames_light"])
+@pytest.mark.parametrize("name", ["bands_cnn_gru", "efficientnet_lite0_early_frames"])
 def test_share_is_exact_and_biases_and_norms_are_left_alone(name: str) -> None:
     net = build_network(name).eval()
     weights = prunable(net)

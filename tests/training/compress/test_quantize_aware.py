@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model_defs.registry import build_network
+from model_defs.networks.registry import build_network
 from training.compress.quantize_aware import freeze_batch_norm, make_aware, ranges_in
 from training.exporting.quantization import calibrate, quantize_int8, set_ranges, static_part
 
-SHAPES = {"audio_bands": (4, 40, 80), "video_frames_light": (2, 2, 3, 48, 48)}
+SHAPES = {"bands_cnn_gru": (4, 40, 80), "efficientnet_lite0_early_frames": (2, 2, 3, 48, 48)}
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -88,4 +88,4 @@ def test_ranges_come_back_as_they_went_in(case) -> None:
 
 def test_networks_without_pictures_are_refused() -> None:
     with pytest.raises(ValueError, match="needs no calibration"):
-        make_aware(build_network("audio_light"), {})
+        make_aware(build_network("mfcc_gru_light"), {})

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import training.data.prepared as module
-from model_defs.faces import create_detector
-from model_defs.media import Media
+from model_defs.decoding.media import Media
+from model_defs.preprocessing.face_detection import create_detector
+from model_defs.preprocessing.video import video_sample
 from model_defs.spec import AudioSpec, VideoSpec
-from model_defs.video_input import video_sample
 from training.data.datasets import Clip, DatasetError, LeakError, load_dataset
 from training.data.prepared import prepare, verify_fresh
 

@@ -9,27 +9,27 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 
-from model_defs.anomaly import AnomalyScale
-from model_defs.artifact import ArtifactError
-from model_defs.media import Media
-from model_defs.options import DetectOptions
-from model_defs.registry import build_network
-from model_defs.scorer import AudioScorer
+from model_defs.decoding.media import Media
+from model_defs.inference.options import DetectOptions
+from model_defs.inference.predictor import AudioPredictor
+from model_defs.networks.artifact import ArtifactError
+from model_defs.networks.ood import OodScale
+from model_defs.networks.registry import build_network
+from model_defs.networks.weights import save_weights
 from model_defs.spec import spec_to_dict
-from model_defs.weights import save_weights
 from tests.training.artifacts import AUDIO_SPEC
 from training.data.datasets import DatasetError, load_dataset
 from training.data.prepared import PreparedClip, prepare
-from training.exporting.anomaly import clip_distances, fit_gauge, read_anomaly, write_anomaly
+from training.evaluation.ood_media import kinds
+from training.exporting.anomaly import clip_distances, fit_distance, read_anomaly, write_anomaly
 from training.exporting.quantization import quantize_int8
 from training.exporting.variants import export_variants
-from training.reporting.unlike import kinds
 
 
 @pytest.fixture(scope="module")
 def net() -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_network("audio_light").eval()
+    return build_network("mfcc_gru_light").eval()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def clips(audio_dataset, tmp_path_factory) -> dict[str, list[PreparedClip]]:
 @pytest.fixture(scope="module")
 def weights(net, clips, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
-    meta = {"network": "audio_light", "spec": spec_to_dict(AUDIO_SPEC)}
+    meta = {"network": "mfcc_gru_light", "spec": spec_to_dict(AUDIO_SPEC)}
     save_weights(folder / "model.safetensors", net, meta)
     write_anomaly(folder, {"fp32": net, "int8": quantize_int8(net)}, clips["train"], clips["val"], AUDIO_SPEC)
     return folder
@@ -53,24 +53,24 @@ def test_gauge_agrees_with_the_inverse_of_the_shrunk_covariance(net, clips, monk
     monkeypatch.setattr("training.exporting.anomaly.N_DIRECTIONS", 10_000)
     seen = []
     hook = net.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().double().numpy()))
-    gauge = fit_gauge(net, clips["train"], AUDIO_SPEC)
+    distance = fit_distance(net, clips["train"], AUDIO_SPEC)
     hook.remove()
     vectors, labels = np.concatenate(seen), np.array([item.clip.label for item in clips["train"]])
     means = np.stack([vectors[labels == label].mean(0) for label in (0, 1)])
     covariance = LedoitWolf(assume_centered=True).fit(vectors - means[labels]).covariance_
     apart = vectors[:, None] - means
     expected = np.sqrt(np.einsum("ncd,de,nce->nc", apart, np.linalg.inv(covariance), apart).min(1))
-    np.testing.assert_allclose(gauge(torch.from_numpy(vectors)).numpy(), expected, rtol=1e-3)
+    np.testing.assert_allclose(distance(torch.from_numpy(vectors)).numpy(), expected, rtol=1e-3)
 
 
 def test_one_class_alone_is_refused(net, clips) -> None:
     with pytest.raises(DatasetError, match="both classes"):
-        fit_gauge(net, [item for item in clips["train"] if item.clip.label == 0], AUDIO_SPEC)
+        fit_distance(net, [item for item in clips["train"] if item.clip.label == 0], AUDIO_SPEC)
 
 
 def test_file_holds_the_gauge_and_the_distances_of_val(net, clips, weights) -> None:
-    gauge, percentiles = read_anomaly(weights)
-    distances = clip_distances(net, gauge, clips["val"], AUDIO_SPEC)
+    distance, percentiles = read_anomaly(weights)
+    distances = clip_distances(net, distance, clips["val"], AUDIO_SPEC)
     assert {variant: len(found) for variant, found in percentiles.items()} == {"fp32": 101, "int8": 101}
     assert percentiles["fp32"][0] == pytest.approx(distances.min(), rel=1e-3)
     assert percentiles["fp32"][-1] == pytest.approx(distances.max(), rel=1e-3)
@@ -86,13 +86,13 @@ def test_other_weights_are_refused(weights, tmp_path) -> None:
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_answer_tells_a_strange_sound_from_a_clip_of_training(weights, clips, tmp_path, variant) -> None:
     export_variants(weights, tmp_path / "artifact", (variant,))
-    scorer = AudioScorer(tmp_path / "artifact", "cpu", variant)
+    predictor = AudioPredictor(tmp_path / "artifact", "cpu", variant)
     samples = []
     for source in (clips["train"][0].clip.path, kinds("audio")["clicks"](np.random.default_rng(0))):
         with Media(source) as media:
-            samples.append(scorer.sample(media, DetectOptions()))
-    known, strange = scorer.score(samples)
-    scale = AnomalyScale(tuple(read_anomaly(weights)[1][variant]))
+            samples.append(predictor.sample(media, DetectOptions()))
+    known, strange = predictor.score(samples)
+    scale = OodScale(tuple(read_anomaly(weights)[1][variant]))
     assert strange.details["anomaly"]["score"] > 2 * known.details["anomaly"]["score"]
     for score in (known, strange):
         anomaly = score.details["anomaly"]
@@ -103,7 +103,7 @@ def test_answer_tells_a_strange_sound_from_a_clip_of_training(weights, clips, tm
 def test_weights_published_without_it_answer_without_it(weights, clips, tmp_path) -> None:
     (tmp_path / "model.safetensors").write_bytes((weights / "model.safetensors").read_bytes())
     export_variants(tmp_path, tmp_path / "artifact", ("fp32",))
-    scorer = AudioScorer(tmp_path / "artifact")
+    predictor = AudioPredictor(tmp_path / "artifact")
     with Media(clips["val"][0].clip.path) as media:
-        (score,) = scorer.score([scorer.sample(media, DetectOptions())])
+        (score,) = predictor.score([predictor.sample(media, DetectOptions())])
     assert "anomaly" not in score.details

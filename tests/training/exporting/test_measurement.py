@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_defs.artifact import ArtifactError
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.artifact import ArtifactError
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.weights import save_weights
 from model_defs.spec import spec_to_dict
-from model_defs.weights import save_weights
 from training.exporting.measurement import (
     describe_machine,
     difference,
@@ -20,7 +20,7 @@ from training.exporting.measurement import (
 )
 from training.exporting.variants import check_inputs, export_variants
 
-NAME = "audio_light"
+NAME = "mfcc_gru_light"
 
 
 def test_difference_against_a_case_by_hand() -> None:

@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.weights import load_weights, sha256_of
 from model_defs.spec import LABELS, spec_to_dict
-from model_defs.weights import load_weights, sha256_of
 from training.data.datasets import load_dataset, select
 from training.data.prepared import prepare
 from training.evaluation.scores import score_clips
 from training.exporting.publication import publish
 
-SPEC = replace(NETWORKS["audio_light"].spec, hop_length=1024)
+SPEC = replace(NETWORKS["mfcc_gru_light"].spec, hop_length=1024)
 
 
 @pytest.fixture
 def checkpoint(audio_dataset, tmp_path) -> Path:
     """A network that was not trained, turned so that its margin rises with the label of the val clips."""
     torch.manual_seed(0)
-    net = build_network("audio_light").eval()
+    net = build_network("mfcc_gru_light").eval()
     val = prepare(select(load_dataset(audio_dataset), "val"), SPEC, tmp_path / "cache", show_progress=False)
     scores = score_clips(net, val, SPEC)
     margin = scores.logits[:, 1] - scores.logits[:, 0]
@@ -34,7 +34,7 @@ def checkpoint(audio_dataset, tmp_path) -> Path:
     path = tmp_path / "model.pt"
     torch.save(
         {
-            "network": "audio_light",
+            "network": "mfcc_gru_light",
             "spec": spec_to_dict(SPEC),
             "labels": list(LABELS),
             "epoch": 1,
@@ -69,7 +69,7 @@ def test_published_folder_is_complete_and_consistent(checkpoint, audio_dataset, 
     assert measured["weights_sha256"] == sha256_of(output / "model.safetensors")
     card = (output / "MODEL_CARD.md").read_text()
     for expected in (
-        "audio_light",
+        "mfcc_gru_light",
         "| val | fp32 |",
         "## Intended use and limits",
         "`hop_length`: 1024",

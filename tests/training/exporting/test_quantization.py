@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model_defs.registry import build_network
+from model_defs.networks.registry import build_network
 from training.exporting.quantization import calibrate, load_observer_state, quantize_int8, save_observer_state
 from training.exporting.variants import script
 
@@ -24,7 +24,7 @@ def clips() -> list[Tensor]:
 def net() -> nn.Module:
     """EfficientNet-B0, with batch-norm statistics that fit its input, as training leaves them."""
     torch.manual_seed(0)
-    net = build_network("video").train()
+    net = build_network("efficientnet_b0_bilstm").train()
     with torch.no_grad():
         for _ in range(12):
             net(torch.randn(4, 2, 3, 64, 64))
@@ -95,7 +95,7 @@ def test_the_stored_state_gives_the_same_network(
 
 
 def test_audio_needs_no_calibration() -> None:
-    net, features = build_network("audio").eval(), torch.randn(2, 60, 120)
+    net, features = build_network("mfcc_bigru").eval(), torch.randn(2, 60, 120)
     with torch.inference_mode():
         found = script(quantize_int8(net))(features)[0]
         torch.testing.assert_close(found, net(features)[0], atol=0.02, rtol=0)
@@ -103,7 +103,7 @@ def test_audio_needs_no_calibration() -> None:
 
 def test_misuse_is_explained(net: nn.Module, state: dict[str, Tensor]) -> None:
     with pytest.raises(ValueError, match="needs no calibration"):
-        calibrate(build_network("audio_light"), [])
+        calibrate(build_network("mfcc_gru_light"), [])
     with pytest.raises(ValueError, match="at least one batch"):
         calibrate(net, [])
     with pytest.raises(ValueError, match="observer state"):

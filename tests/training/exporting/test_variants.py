@@ -13,10 +13,10 @@ import torch
 from torch.jit import _builtins
 
 import training.exporting.variants as export
-from model_defs.artifact import ArtifactError
-from model_defs.registry import NETWORKS, build_network
+from model_defs.networks.artifact import ArtifactError
+from model_defs.networks.registry import NETWORKS, build_network
+from model_defs.networks.weights import load_weights, save_weights, sha256_of
 from model_defs.spec import spec_to_dict
-from model_defs.weights import load_weights, save_weights, sha256_of
 from tests.conftest import PROJECT_DIR
 from training.exporting.measurement import write_measured
 from training.exporting.quantization import calibrate, save_observer_state
@@ -35,7 +35,7 @@ def _publish(directory: Path, name: str) -> Path:
 
 @pytest.fixture(scope="module")
 def audio_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _publish(tmp_path_factory.mktemp("published") / "audio", "audio_light")
+    return _publish(tmp_path_factory.mktemp("published") / "audio", "mfcc_gru_light")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_writes_every_variant_and_a_manifest_that_describes_it(weights_dir: Path
     assert returned["checks"]["fp32"].max_abs < 1e-5
 
 
-@pytest.mark.parametrize("name", ["audio_light", "video_light"])
+@pytest.mark.parametrize("name", ["mfcc_gru_light", "mobilenet_v2_lstm"])
 def test_bytes_do_not_depend_on_the_folder_or_on_what_the_process_did_before(tmp_path: Path, name: str) -> None:
     weights_dir = _publish(tmp_path / "weights", name)
     net, here, there = build_network(name).eval(), tmp_path / "here", tmp_path / "there"
@@ -111,7 +111,7 @@ def test_a_deflated_file_gives_what_a_stored_one_gives(audio_weights: Path) -> N
     torch.jit.save(module, stored)
     content = export.serialize(module, {})
     assert len(content) < 0.8 * len(stored.getvalue())
-    windows = check_inputs(NETWORKS["audio_light"].spec, n_inputs=2)
+    windows = check_inputs(NETWORKS["mfcc_gru_light"].spec, n_inputs=2)
     stored.seek(0)
     expected, found = torch.jit.load(stored)(windows), torch.jit.load(io.BytesIO(content))(windows)
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
@@ -172,7 +172,7 @@ def test_a_variant_that_differs_too_much_leaves_what_was_there(
 
 
 def test_int8_of_a_video_network_needs_its_calibration(tmp_path: Path) -> None:
-    weights_dir = _publish(tmp_path / "weights", "video_light")
+    weights_dir = _publish(tmp_path / "weights", "mobilenet_v2_lstm")
     with pytest.raises(FileNotFoundError, match=r"quantization\.safetensors"):
         export_variants(weights_dir, tmp_path / "video", ("int8",))
 
@@ -191,7 +191,7 @@ def test_scripting_survives_a_reused_address() -> None:
 
 def test_the_fp32_variant_of_a_video_network_also_runs_in_two_parts() -> None:
     torch.manual_seed(2)
-    net = build_network("video_light").eval()
+    net = build_network("mobilenet_v2_lstm").eval()
     module = export.build_variant(net, "fp32", Path("unused"))
     frames = torch.randn(2, 3, 3, 64, 64)
     with torch.no_grad():

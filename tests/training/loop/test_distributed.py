@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_defs.registry import build_network
+from model_defs.networks.registry import build_network
 from tests.conftest import PROJECT_DIR
 from training import train_audio
 from training.loop import distributed
@@ -44,7 +44,7 @@ def train_without_dropout(arguments: list[str]) -> None:
 
 def options(dataset: Path, folder: Path) -> list[str]:
     return [
-        *("--network", "audio", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--no-export"),
+        *("--network", "mfcc_bigru", "--hop-length", "1024", "--workers", "0", "--device", "cpu", "--no-export"),
         *("--dataset", str(dataset), "--cache", str(folder / "cache"), "--save-path", str(folder / "model.pt")),
         *("--epochs", "2", "--batch-size", "4", "--mixup", "0", "--no-tensorboard"),
     ]

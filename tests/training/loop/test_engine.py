@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_defs.registry import NETWORKS
+from model_defs.networks.registry import NETWORKS
 from model_defs.spec import LABELS, spec_to_dict
 from training.evaluation.scores import Scores
 from training.loop import engine
@@ -36,7 +36,11 @@ class TinyTask:
 
     def __init__(self, dies_in: int | None = None) -> None:
         self.dies_in = dies_in
-        self.record = {"network": "audio", "spec": spec_to_dict(NETWORKS["audio"].spec), "labels": list(LABELS)}
+        self.record = {
+            "network": "mfcc_bigru",
+            "spec": spec_to_dict(NETWORKS["mfcc_bigru"].spec),
+            "labels": list(LABELS),
+        }
 
     def clips(self, n_clips: int, seed) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.from_numpy(np.random.default_rng(seed).normal(0, 1, (n_clips, 1, 3)).astype(np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.reporting.scoring import Contender
+from training.evaluation.file_scores import Contender
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from archives.build import _figures
-from model_defs.weights import sha256_of
+from model_defs.networks.weights import sha256_of
 from training.exporting.model_card import FIGURES_END, FIGURES_START
 from training.reporting.numbers import STORED, NumbersError, fill, main, stored_figures, texts
 
@@ -97,7 +97,7 @@ def test_figures_of_other_weights_are_refused(project, report):
 
 
 def test_a_light_model_that_was_not_evaluated_keeps_its_card(project, report):
-    light = project / "weights" / "audio_light"
+    light = project / "weights" / "audio-light"
     light.mkdir()
     (light / "model.safetensors").write_bytes(b"light weights")
     card = light / "MODEL_CARD.md"

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 import yaml
 
-from model_defs.registry import NETWORKS
+from model_defs.networks.registry import NETWORKS
 from training.loop.train_config import TrainConfig
 from training.run.config import AudioModel, DataConfig, FramesModel, RunConfig, VideoModel, saved_data
 from training.run.options import OptionsParser, Section, field_docs, preset_spec
@@ -151,8 +151,8 @@ def test_precision_of_gpus_may_be_asked_for():
 
 
 def test_input_of_a_preset(tmp_path):
-    spec = preset_spec(preset(tmp_path, "network: audio_light\nhop_length: 512\nlr: 1.0\n"))
+    spec = preset_spec(preset(tmp_path, "network: mfcc_gru_light\nhop_length: 512\nlr: 1.0\n"))
     assert spec.hop_length == 512
-    assert spec.n_mfcc == NETWORKS["audio_light"].spec.n_mfcc
+    assert spec.n_mfcc == NETWORKS["mfcc_gru_light"].spec.n_mfcc
     with pytest.raises(ValueError, match="names no network"):
         preset_spec(preset(tmp_path, "hop_length: 512"))

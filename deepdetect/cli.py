@@ -1,0 +1,160 @@
+"""`deepdetect`: the local detector on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from model_defs.errors import DetectionError, ModelLoadError
+from model_defs.inference.options import MODALITIES
+
+EPILOG = """\
+examples:
+  deepdetect detect clip.mp4                     judge picture and sound, print a table
+  deepdetect detect *.mp4 *.wav --json           one JSON object a line, as the server answers
+  deepdetect detect talk.mp4 --modality audio    judge the sound alone
+  deepdetect detect clip.mp4 --explain why/      also say which frames, parts of the face and moments it rests on
+  deepdetect info                                what is installed, and how well it was measured
+
+exit status: 0 every file was judged, 1 at least one was refused, 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except (DetectionError, ModelLoadError) as error:
+        print(f"deepdetect: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deepdetect",
+        description="Tells real video and speech from synthetic.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    detect = commands.add_parser("detect", help="judge files", epilog=EPILOG, formatter_class=parser.formatter_class)
+    detect.add_argument("files", nargs="+", type=Path, metavar="FILE", help="video or audio file")
+    detect.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
+    detect.add_argument("--modality", choices=MODALITIES, default="auto", help="which track to judge (default: auto)")
+    detect.add_argument("--frames", metavar="N", help="frames sampled evenly over the clip")
+    detect.add_argument("--interval-s", metavar="S", help="instead: one frame each S seconds")
+    detect.add_argument("--threshold", metavar="P", help="p_fake from which the verdict is Fake")
+    detect.add_argument("--uncertain-band", metavar="B", help="mark verdicts whose p_fake is within B of the threshold")
+    detect.add_argument("--require-face", action="store_true", help="refuse video in which no face is found")
+    detect.add_argument(
+        "--explain", type=Path, metavar="DIR", help="write heatmaps and scores over time to DIR as PNG, and print them"
+    )
+    _add_model_arguments(detect)
+    detect.set_defaults(run=_detect)
+
+    info = commands.add_parser("info", help="print the models, their precision and their measured accuracy as JSON")
+    _add_model_arguments(info)
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    parser.add_argument("--video-model", type=Path, metavar="PATH", help="artifact or checkpoint (default: shipped)")
+    parser.add_argument("--audio-model", type=Path, metavar="PATH", help="artifact or checkpoint (default: shipped)")
+    parser.add_argument(
+        "--quantization",
+        action=argparse.BooleanOptionalAction,
+        help="int8 on CPU or fp16 on CUDA; --no-quantization for fp32 (default: what was measured best)",
+    )
+
+
+def _detector(args: argparse.Namespace):
+    from deepdetect.detector import DeepfakeDetector  # torch takes seconds to import; --help need not wait
+
+    return DeepfakeDetector(args.video_model, args.audio_model, args.device, args.quantization)
+
+
+def _detect(args: argparse.Namespace) -> int:
+    options = {name: getattr(args, name) for name in ("frames", "interval_s", "threshold", "uncertain_band")}
+    options = {name: value for name, value in options.items() if value is not None}
+    if args.require_face:
+        options["require_face"] = True
+    if args.explain:
+        options["explain"] = True
+    answers = []
+    each = _detector(args).detect_each(args.files, args.modality, **options)
+    for answer in tqdm(each, total=len(args.files), unit="file", file=sys.stderr, disable=None):
+        answers.append(answer)
+        if args.json:
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+    if args.explain:
+        _write_explanations([answer for answer in answers if "explanation" in answer], args)
+    if not args.json:
+        _print_table(answers)
+    return int(any("error" in answer for answer in answers))
+
+
+def _write_explanations(answers: Sequence[dict], args: argparse.Namespace) -> None:
+    from deepdetect.explanation_report import score_table, write_report
+
+    for answer in answers:
+        written = write_report(answer, args.explain)
+        if not args.json:
+            table = score_table(answer)
+            table.title = _printable(answer["file_name"])
+            console = Console()
+            console.print(table)
+            for path in written:
+                console.print(_printable(str(path)), highlight=False, soft_wrap=True)
+
+
+def _print_table(answers: Sequence[dict]) -> None:
+    """One row a file; refusals and warnings, which are sentences, stand below."""
+    table = Table("file", "type", "verdict", "p_fake", "video", "audio", "seconds")
+    remarks = []
+    for answer in answers:
+        name = answer["file_name"]
+        if "error" in answer:
+            error = answer["error"]
+            cells = (name, "", "refused", "", "", "", "")
+            remarks.append(f"{name}: {error['code']}: {error['message']}")
+        else:
+            parts = answer["modalities"]
+            cells = (
+                name,
+                answer["file_type"],
+                answer["prediction"] + (" (uncertain)" if answer.get("uncertain") else ""),
+                f"{answer['probabilities']['fake']:.3f}",
+                *(f"{parts[modality]['p_fake']:.3f}" if modality in parts else "-" for modality in ("video", "audio")),
+                f"{answer['processing_time']:.2f}",
+            )
+            remarks += [f"{name}: {warning}" for warning in answer["warnings"]]
+        table.add_row(*(_printable(cell) for cell in cells))
+    console = Console()
+    console.print(table)
+    for remark in remarks:
+        console.print(_printable(remark), highlight=False)
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, and with rich's markup switched off."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text).replace("[", r"\[")
+
+
+def _info(args: argparse.Namespace) -> int:
+    print(json.dumps(_detector(args).get_model_info(), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

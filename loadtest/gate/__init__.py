@@ -1,0 +1,1 @@
+"""The perf-regression check: `python -m loadtest.gate`."""

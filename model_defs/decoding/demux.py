@@ -1,0 +1,253 @@
+"""One open media file, as a source of packets from any moment of a track."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.stream import Discard, Stream
+
+from model_defs.decoding.budget import DecodeBudget
+from model_defs.decoding.containers import (
+    CONTAINERS,
+    AudioTrack,
+    VideoTrack,
+    describe_audio,
+    describe_video,
+    is_moving_picture,
+    open_container,
+)
+from model_defs.decoding.reader import Reader
+from model_defs.decoding.sampling import KeyframeTimes
+from model_defs.errors import DetectionError, ErrorCode
+from model_defs.limits import Limits
+
+
+@dataclass
+class DecodeCounts:
+    """How much work a file has been so far: the measure of cost that does not depend on the machine."""
+
+    packets: int = 0  # demuxed
+    efficientnet_b0_frames: int = 0  # decoded, kept or not
+    audio_frames: int = 0
+
+
+@dataclass(frozen=True)
+class TrackScan:
+    """What reading a track's packets from end to end tells, without decoding."""
+
+    start_s: float
+    duration_s: float
+    keyframes: KeyframeTimes
+
+
+@dataclass
+class Track:
+    """The chosen stream of one kind, or the reason why there is none.
+
+    Attributes:
+        index: its place among the file's streams.
+        stream: libav's stream; a new one each time the file is opened again.
+        info: its declaration.
+        start_s, duration_s: as declared when the file was opened, for libav changes its mind as it reads.
+        refusal: why the file's stream of this kind is not read.
+    """
+
+    index: int = -1
+    stream: av.VideoStream | av.AudioStream | None = None
+    info: VideoTrack | AudioTrack | None = None
+    start_s: float | None = None
+    duration_s: float | None = None
+    refusal: DetectionError | None = None
+
+
+class MediaFile:
+    """Opens a file, chooses its tracks, seeks and demuxes; counts, warns and keeps to the budget on the way.
+
+    Attributes:
+        start_s: where the file's clock begins; not always at 0.
+    """
+
+    def __init__(self, source: bytes | Path, limits: Limits, budget: DecodeBudget) -> None:
+        """Raises DetectionError as `open_container` does."""
+        self.limits = limits
+        self.budget = budget
+        self.counts = DecodeCounts()
+        self.warnings: list[str] = []
+        self._reader = Reader(source, limits, budget)
+        try:
+            self._container = open_container(self._reader, limits)
+        except DetectionError:
+            self._reader.close()
+            raise
+        self._is_at_start = True
+        self._n_pass_bytes = 0
+        streams = self._container.streams
+        self.video = _choose(filter(is_moving_picture, streams.video), lambda stream: describe_video(stream, limits))
+        self.audio = _choose(streams.audio, lambda stream: describe_audio(stream, limits))
+        tracks = [track for track in (self.video, self.audio) if track.stream is not None]
+        for track in tracks:
+            if track.start_s is None:
+                track.start_s = self._first_packet_s(track)
+        self.start_s = min((track.start_s for track in tracks), default=0.0)
+
+    @property
+    def container_name(self) -> str:
+        """One of the values of `CONTAINERS`."""
+        return CONTAINERS[self._container.format.name]
+
+    def close(self) -> None:
+        self._container.close()
+        self._reader.close()
+
+    def warn(self, message: str) -> None:
+        """Note something that the caller should know, once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def span_s(self, track: Track) -> tuple[float, float]:
+        """Start and duration of a track: as declared, else as its packets tell."""
+        if track.duration_s is None:
+            scan = self.scan(track)
+            track.start_s, track.duration_s = scan.start_s, scan.duration_s
+        return track.start_s, track.duration_s
+
+    def rewind(self) -> None:
+        """Go to the very start, by opening the file again if it has been read from: sure, whatever the container."""
+        if self._is_at_start:
+            return
+        self._container.close()
+        self._container = open_container(self._reader, self.limits)
+        self._is_at_start = True
+        self._n_pass_bytes = 0
+        for track in (self.video, self.audio):
+            if track.stream is not None:
+                track.stream = self._container.streams[track.index]
+
+    def seek(self, track: Track, time_s: float) -> None:
+        """Go to the last keyframe of a track at or before a time, or to the start where the container cannot seek.
+
+        Sound in Matroska is reached by the index of its video, so the packets that come next may be earlier.
+        """
+        stream = track.stream
+        if self.container_name == "matroska" and self.video.stream is not None:
+            stream = self.video.stream
+        self._is_at_start = False
+        self._n_pass_bytes = 0
+        try:
+            self._container.seek(round(time_s / stream.time_base), stream=stream)
+        except (av.FFmpegError, OverflowError):
+            self.rewind()
+
+    def packets(self, track: Track) -> Iterator[av.Packet]:
+        """Packets of one track from here to its end; a read error ends it as well, with a warning.
+
+        Raises:
+            DetectionError: `decode_timeout`, `too_many_packets`, or `too_large` for packets that unpack to many times
+                the file.
+        """
+        self._is_at_start = False
+        for stream in self._container.streams:
+            stream.discard = Discard.default if stream.index == track.index else Discard.all
+        packets = self._container.demux(track.stream)
+        while True:
+            self.budget.check()
+            try:
+                packet = next(packets, None)
+            except DetectionError:
+                raise
+            except (av.FFmpegError, ValueError, IndexError):  # IndexError: a track that shows up on the way
+                self.warn("the file is damaged: a part of it could not be read")
+                packet = None
+            if packet is None:
+                return
+            if packet.size:  # PyAV ends with an empty one, for decoders to flush
+                self._count_packet(packet)
+                yield packet
+
+    def decode(self, track: Track, packet: av.Packet | None) -> list:
+        """Frames that come out when a packet goes into the track's decoder (None: all that it holds back).
+
+        A packet that cannot be decoded gives nothing, with a warning.
+
+        Raises:
+            DetectionError: `too_many_frames`.
+        """
+        try:
+            frames = track.stream.codec_context.decode(packet)
+        except (av.EOFError, av.BlockingIOError):
+            return []
+        except (av.FFmpegError, ValueError, MemoryError):
+            self.warn(f"the file is damaged: a part of its {track.stream.type} track could not be decoded")
+            return []
+        if track is self.audio:
+            self.counts.audio_frames += len(frames)
+            return frames
+        self.counts.efficientnet_b0_frames += len(frames)
+        if self.counts.efficientnet_b0_frames > self.limits.max_frames:
+            raise DetectionError(
+                ErrorCode.TOO_MANY_FRAMES,
+                f"more than {self.limits.max_frames} pictures must be decoded to sample the film, the limit "
+                "(max_frames); more keyframes would help",
+            )
+        return frames
+
+    def _count_packet(self, packet: av.Packet) -> None:
+        self.counts.packets += 1
+        self._n_pass_bytes += packet.size
+        if self.counts.packets > self.limits.max_packets:
+            raise DetectionError(
+                ErrorCode.TOO_MANY_PACKETS,
+                f"more than {self.limits.max_packets} packets must be read, the limit (max_packets)",
+            )
+        if self._n_pass_bytes > self.limits.max_expansion * self._reader.n_bytes:
+            raise DetectionError(
+                ErrorCode.TOO_LARGE,
+                f"the {self._reader.n_bytes} bytes of the file unpack to {self._n_pass_bytes} and more; at most "
+                f"{self.limits.max_expansion:g} times its size is allowed (max_expansion)",
+            )
+
+    def _first_packet_s(self, track: Track) -> float:
+        self.rewind()
+        ticks = next((packet.pts for packet in self.packets(track) if packet.pts is not None), 0)
+        return float(ticks * track.stream.time_base)
+
+    def scan(self, track: Track) -> TrackScan:
+        """Read the whole track without decoding it, to learn what its headers do not tell or tell wrongly."""
+        self.rewind()
+        time_base = track.stream.time_base
+        start_s, end_s, keyframes_s = None, 0.0, []
+        for packet in self.packets(track):
+            ticks = packet.dts if packet.pts is None else packet.pts
+            if ticks is None:
+                continue
+            time_s = float(ticks * time_base)
+            start_s = time_s if start_s is None else min(start_s, time_s)
+            end_s = max(end_s, time_s + float((packet.duration or 0) * time_base))
+            if packet.is_keyframe:
+                insort(keyframes_s, time_s)
+        start_s = start_s or 0.0
+        return TrackScan(start_s, max(0.0, end_s - start_s), KeyframeTimes(start_s, keyframes_s))
+
+
+def _choose(streams: Iterable[Stream], describe: Callable[[Stream], VideoTrack | AudioTrack]) -> Track:
+    """The first stream that can be read, else the reason why the first one cannot."""
+    refused = Track()
+    for stream in streams:
+        try:
+            return Track(stream.index, stream, describe(stream), *_declared_span_s(stream))
+        except DetectionError as refusal:
+            refused.refusal = refused.refusal or refusal
+    return refused
+
+
+def _declared_span_s(stream: Stream) -> tuple[float | None, float | None]:
+    """Start and duration of a stream, or its file's duration; None for what is not declared."""
+    start_s = None if stream.start_time is None else float(stream.start_time * stream.time_base)
+    if (stream.duration or 0) > 0:
+        return start_s, float(stream.duration * stream.time_base)
+    file_ticks = stream.container.duration or 0
+    return start_s, file_ticks / av.time_base if file_ticks > 0 else None

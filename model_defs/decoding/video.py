@@ -1,0 +1,185 @@
+"""Frames of a video track at planned times, for the price of as few decoded frames as that takes."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from model_defs.decoding.containers import check_pixels
+from model_defs.decoding.demux import MediaFile, Track
+from model_defs.decoding.sampling import Keyframes, SamplePlan, Step, plan_steps
+
+# A larger frame is scaled down as it is converted: 64 frames of 4K would take 1.6 GB.
+MAX_SIDE_PX = 1920
+
+# libav refuses before it allocates, but counts the padding of its buffers; the exact limit is held to afterwards.
+MAX_PIXELS_SLACK = 2
+
+# Frames that no other frame needs are skipped while this many or more lie between two sampled ones. The nearest frame
+# left is then at most a few frames off, well inside its part of the clip.
+SKIP_FROM_N_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a clip.
+
+    Attributes:
+        time_s: when it is due, from the start of the clip.
+        image: (H, W, 3) uint8 RGB, upright, its long side at most `MAX_SIDE_PX`.
+    """
+
+    time_s: float
+    image: np.ndarray
+
+
+class VideoReader:
+    """Reads the video track of an open file."""
+
+    def __init__(self, file: MediaFile, n_threads: int) -> None:
+        self._file = file
+        self._n_threads = n_threads
+        self._reformatter = VideoReformatter()
+
+    def read(
+        self,
+        plan: SamplePlan,
+        keyframes: Keyframes | None = None,
+        on_frame: Callable[[int, Frame], None] | None = None,
+    ) -> list[Frame]:
+        """The frames nearest to the planned times, rising, each once; `on_frame` is told of each, and its place.
+
+        Fewer come back where several times share a nearest frame, or where the track is damaged or too short.
+
+        Raises:
+            DetectionError: `too_many_pixels`, `decode_timeout`.
+        """
+        keyframes = keyframes or self._container_index(plan)
+        fps = self._file.video.info.fps or 0.0
+        self._skip_frame = "NONREF" if plan.spacing_s * fps >= SKIP_FROM_N_FRAMES else "DEFAULT"
+        frames: list[Frame] = []
+        for step in plan_steps(plan, keyframes):
+            for frame in self._take(step, plan.spacing_s):
+                if not frames or frame.time_s > frames[-1].time_s:
+                    frames.append(frame)
+                    if on_frame is not None:
+                        on_frame(len(frames) - 1, frame)
+        return frames
+
+    def _container_index(self, plan: SamplePlan) -> Keyframes:
+        """The container's own list of keyframes, or one made by reading the packets."""
+        track = self._file.video
+        if self._file.container_name == "matroska":
+            self._file.seek(track, plan.times_s[-1])  # only a seek makes libav read Matroska's index
+        if not len(track.stream.index_entries):
+            return self._file.scan(track).keyframes
+        return _ContainerIndex(track)
+
+    def _take(self, step: Step, spacing_s: float) -> list[Frame]:
+        """The frames of one step."""
+        if step.is_single:
+            for time_s, image in self._decode(step.keyframe_s, until_s=-math.inf):
+                return [self._convert(time_s, image)]
+        frames = self._run(step)
+        if self._skip_frame == "NONREF" and any(
+            abs(frame.time_s + self._file.start_s - target_s) > spacing_s / 4
+            for frame, target_s in zip(frames, step.targets_s, strict=False)
+        ):
+            self._skip_frame = "DEFAULT"  # frames are sparse here, so each one counts
+            frames = self._run(step)
+        return frames
+
+    def _run(self, step: Step) -> list[Frame]:
+        """The frames nearest to the targets, decoding forward from the keyframe."""
+        targets_s = [max(step.keyframe_s, target_s) for target_s in step.targets_s]
+        decoded = self._decode(step.keyframe_s, math.inf if step.is_single else targets_s[-1])
+        return [self._convert(time_s, image) for time_s, image in _nearest(decoded, targets_s)]
+
+    def _decode(self, keyframe_s: float, until_s: float) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Decoded frames with their times, from a keyframe until every packet that is due by `until_s` has gone in.
+
+        Args:
+            until_s: -inf for the first packet alone, inf for all to the end of the track.
+        """
+        track = self._file.video
+        self._file.seek(track, keyframe_s)
+        self._prepare_decoder()
+        time_base = track.stream.time_base
+        for packet in self._file.packets(track):
+            yield from self._timed(self._file.decode(track, packet))
+            is_due = packet.dts is not None and float(packet.dts * time_base) >= until_s
+            if is_due or until_s == -math.inf:
+                break
+        yield from self._timed(self._file.decode(track, None))  # what the decoder holds back, without feeding it more
+
+    def _timed(self, images: list[av.VideoFrame]) -> Iterator[tuple[float, av.VideoFrame]]:
+        time_base = self._file.video.stream.time_base
+        for image in images:
+            check_pixels(image.width, image.height, self._file.limits)
+            ticks = image.dts if image.pts is None else image.pts
+            if ticks is not None:
+                yield float(ticks * time_base), image
+
+    def _prepare_decoder(self) -> None:
+        context = self._file.video.stream.codec_context
+        context.skip_frame = self._skip_frame
+        if not context.is_open:
+            context.thread_type, context.thread_count = "AUTO", self._n_threads
+            context.options = {"max_pixels": str(MAX_PIXELS_SLACK * self._file.limits.max_pixels)}
+
+    def _convert(self, time_s: float, image: av.VideoFrame) -> Frame:
+        scale = min(1.0, MAX_SIDE_PX / max(image.width, image.height))
+        width, height = (max(1, round(side * scale)) for side in (image.width, image.height))
+        rgb = self._reformatter.reformat(image, width, height, format="rgb24", threads=1).to_ndarray()
+        n_quarter_turns = round(image.rotation / 90) % 4
+        if self._file.video.info.rotation_deg != 90 * n_quarter_turns:
+            self._file.video.info = replace(self._file.video.info, rotation_deg=90 * n_quarter_turns)
+        return Frame(time_s - self._file.start_s, np.ascontiguousarray(np.rot90(rgb, n_quarter_turns)))
+
+
+def _nearest(
+    decoded: Iterable[tuple[float, av.VideoFrame]], targets_s: list[float]
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """For each target the frame nearest to it; once the frames end, the last one for the next target alone."""
+    pending = deque(targets_s)
+    previous: tuple[float, av.VideoFrame] | None = None
+    for current in decoded:
+        while pending and current[0] >= pending[0]:
+            target_s = pending.popleft()
+            is_previous_nearer = previous is not None and target_s - previous[0] < current[0] - target_s
+            yield previous if is_previous_nearer else current
+        if not pending:
+            return
+        previous = current
+    if previous is not None:
+        yield previous
+
+
+class _ContainerIndex:
+    """The keyframes that libav knows of from the container's headers, looked up one at a time."""
+
+    def __init__(self, track: Track) -> None:
+        self._entries = track.stream.index_entries
+        self._time_base = track.stream.time_base
+        first_s = float(self._entries[0].timestamp * self._time_base)
+        self._start_s = first_s if track.start_s is None else track.start_s
+        # mp4 lists decoding times, which run ahead of display by the depth of reordering.
+        self._ahead_ticks = round((self._start_s - first_s) / self._time_base)
+
+    def before(self, time_s: float) -> float:
+        found_s = self._search(time_s, backward=True)
+        return self._start_s if found_s is None else found_s
+
+    def after(self, time_s: float) -> float | None:
+        return self._search(time_s, backward=False)
+
+    def _search(self, time_s: float, backward: bool) -> float | None:
+        ticks = round(time_s / self._time_base) - self._ahead_ticks
+        index = self._entries.search_timestamp(ticks, backward=backward)
+        return None if index < 0 else float((self._entries[index].timestamp + self._ahead_ticks) * self._time_base)

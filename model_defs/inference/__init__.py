@@ -1,0 +1,1 @@
+"""One file to one answer: options, samples, predictors, fusion, and the engine that batches them."""

@@ -1,0 +1,1 @@
+"""The networks, their registry, weight files and exported artifacts."""

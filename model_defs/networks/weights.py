@@ -1,0 +1,90 @@
+"""Weight files: small ones to publish (safetensors, fp16) and training checkpoints (torch.save, fp32)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from model_defs.networks.registry import build_network
+from model_defs.spec import spec_from_dict
+
+_META_KEY = "deepdetect"  # one key only: the header's bytes then do not depend on an order of keys
+REQUIRED_META = ("network", "spec")
+
+
+def save_weights(path: Path, net: nn.Module, meta: Mapping[str, object], half: bool = True) -> None:
+    """Write the weights of `net` with their record; the same input gives the same bytes.
+
+    Args:
+        path: the .safetensors file to write.
+        net: a network that `build_network(meta["network"])` made.
+        meta: JSON values: `network` (a key of NETWORKS) and `spec` (`spec_to_dict`), and further
+            labels, calibration, metrics, ...
+        half: store matrices and kernels as fp16. Biases and batch-norm statistics stay fp32: they are
+            few, and variances may lie outside of what fp16 can hold.
+
+    Raises:
+        ValueError: the record is incomplete, or a weight is not finite (in fp16 where `half`).
+    """
+    _check_meta(meta, path)
+    state = {name: _stored(name, tensor, half) for name, tensor in net.state_dict().items()}
+    Path(path).write_bytes(save(state, metadata={_META_KEY: json.dumps(dict(meta), sort_keys=True)}))
+
+
+def load_weights(path: Path) -> tuple[nn.Module, dict]:
+    """The network in a weight file, fp32 and in eval mode, with its record.
+
+    Takes what `save_weights` writes and training checkpoints: a `torch.save` of
+    {"network", "spec", "state", ...}; there the record is everything but "state".
+
+    Raises:
+        ValueError: the file is neither, or does not say which network and spec it holds.
+        RuntimeError: a weight is missing, too many, or of another shape.
+    """
+    path = Path(path)
+    state, meta = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    _check_meta(meta, path)
+    spec_from_dict(meta["spec"])
+    net = build_network(meta["network"])
+    net.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
+    return net.eval(), meta
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    if half and tensor.is_floating_point() and tensor.dim() > 1:
+        tensor = tensor.half()
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"weight {name} is not finite as {tensor.dtype}; it cannot be saved")
+    return tensor
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    with safe_open(path, framework="pt") as file:
+        meta = json.loads((file.metadata() or {}).get(_META_KEY, "{}"))
+        return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118 - not a dict
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(checkpoint, dict) or "state" not in checkpoint:
+        raise ValueError(f'{path} is not a training checkpoint: it has no "state"')
+    return checkpoint["state"], {key: value for key, value in checkpoint.items() if key != "state"}
+
+
+def _check_meta(meta: Mapping[str, object], path: Path) -> None:
+    if absent := [key for key in REQUIRED_META if key not in meta]:
+        raise ValueError(f"{path}: the record of the weights lacks {', '.join(absent)}")

@@ -1,0 +1,1 @@
+"""Frames and waveforms to tensors: face detection and tracking, crops, speech windows and features."""

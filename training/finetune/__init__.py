@@ -1,0 +1,1 @@
+"""A published model learns more: continual learning and few-shot adaptation."""
