@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -23,18 +25,29 @@ examples:
   deepdetect detect clip.mp4 --explain why/      also say which frames, parts of the face and moments it rests on
   deepdetect info                                what is installed, and how well it was measured
 
-exit status: 0 every file was judged, 1 at least one was refused, 2 wrong usage
+exit status: 0 every file was judged, 1 at least one was refused, 2 wrong usage, 141 nobody reads the output any more
 """
+CLOSED_PIPE = 141  # as the shell reports a program that SIGPIPE ended
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would end the program with status 1, which says that a file was refused
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
     except (DetectionError, ModelLoadError) as error:
         print(f"deepdetect: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # such as `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush at the end complains
+        return CLOSED_PIPE
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"deepdetect {version('deepdetect')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     detect = commands.add_parser("detect", help="judge files", epilog=EPILOG, formatter_class=parser.formatter_class)
@@ -96,7 +110,7 @@ def _detect(args: argparse.Namespace) -> int:
     for answer in tqdm(each, total=len(args.files), unit="file", file=sys.stderr, disable=None):
         answers.append(answer)
         if args.json:
-            print(json.dumps(answer, ensure_ascii=False), flush=True)
+            print(json.dumps(answer, ensure_ascii=not _writes_unicode()), flush=True)
     if args.explain:
         _write_explanations([answer for answer in answers if "explanation" in answer], args)
     if not args.json:
@@ -112,7 +126,7 @@ def _write_explanations(answers: Sequence[dict], args: argparse.Namespace) -> No
         if not args.json:
             table = score_table(answer)
             table.title = _printable(answer["file_name"])
-            console = Console()
+            console = _Console()
             console.print(table)
             for path in written:
                 console.print(_printable(str(path)), highlight=False, soft_wrap=True)
@@ -140,15 +154,21 @@ def _print_table(answers: Sequence[dict]) -> None:
             )
             remarks += [f"{name}: {warning}" for warning in answer["warnings"]]
         table.add_row(*(_printable(cell) for cell in cells))
-    console = Console()
+    console = _Console()
     console.print(table)
     for remark in remarks:
         console.print(_printable(remark), highlight=False)
 
 
+def _writes_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
 def _printable(text: str) -> str:
-    """The text without control characters, and with rich's markup switched off."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text).replace("[", r"\[")
+    """The text in characters that the terminal has, none of them a control character, with rich's markup off."""
+    encoding = sys.stdout.encoding or "ascii"
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return shown.encode(encoding, "replace").decode(encoding).replace("[", r"\[")
 
 
 def _info(args: argparse.Namespace) -> int:

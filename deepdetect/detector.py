@@ -122,7 +122,7 @@ class DeepfakeDetector:
         engine = self._engines["ensemble" if modality == "auto" else modality]
         paths = [Path(path) for path in paths]
         for start in range(0, len(paths), batch_size):
-            items = [Item(path, path.name, parsed) for path in paths[start : start + batch_size]]
+            items = [Item(path, _file_name(path), parsed) for path in paths[start : start + batch_size]]
             for item, answer in zip(items, engine.detect_batch(items), strict=True):
                 if isinstance(answer, DetectionError):
                     answer = {**answer.to_dict(), "file_name": item.file_name}
@@ -144,7 +144,7 @@ class DeepfakeDetector:
 
     def _detect(self, engine: str, path: PathLike, options: Mapping[str, Any]) -> dict:
         path = Path(path)
-        (answer,) = self._engines[engine].detect_batch([Item(path, path.name, DetectOptions.parse(options))])
+        (answer,) = self._engines[engine].detect_batch([Item(path, _file_name(path), DetectOptions.parse(options))])
         if isinstance(answer, DetectionError):
             raise answer
         return answer
@@ -155,6 +155,11 @@ class DeepfakeDetector:
         if not self.use_quantization:
             return "fp32"
         return "int8" if self.device == "cpu" else "fp16"
+
+
+def _file_name(path: Path) -> str:
+    """The last part of a path as text that can be printed; bytes that are no UTF-8 are shown as `\\xe9`."""
+    return path.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _shipped(modality: str) -> Path:

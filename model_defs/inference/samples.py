@@ -89,7 +89,7 @@ def read_tracks(
         cache: where samples may be remembered.
 
     Raises:
-        DetectionError: the file as a whole is refused.
+        DetectionError: the file as a whole is refused, or an option is.
         ModelLoadError: a model that is needed cannot be loaded.
     """
     known = {} if cache is None else _remembered(sha256, predictors, options, limits, cache)
@@ -115,6 +115,8 @@ def _decode(media: Media, predictor: Predictor, options: DetectOptions, of_the_f
     try:
         sample = predictor.sample(media, options)
     except DetectionError as error:
+        if error.code is ErrorCode.BAD_OPTION:  # the request is wrong, whatever its other track may give
+            raise
         refusal = error
     file_type = "audio" if media.video is None else "video"
     return TrackSample(file_type, (*of_the_file, *media.take_warnings()), sample, refusal)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import cv2
 import pytest
 
-from deepdetect.cli import main
+from deepdetect.cli import CLOSED_PIPE, main
+from samples.clip import make_sample
 
 KINDS = ("video-heatmap", "audio-heatmap", "timeline")
 
@@ -94,3 +98,57 @@ def test_the_progress_bar_stays_off_stdout(sample_clip):
     command = [sys.executable, "-m", "deepdetect.cli", "detect", "--json", "--modality", "audio", str(sample_clip)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert len(run.stdout.splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """Two seconds of speech as wav."""
+    path = tmp_path_factory.mktemp("sound") / "speech.wav"
+    return make_sample(path, duration_s=2.0, video_codec=None, audio_codec="pcm_s16le")
+
+
+def run(*arguments: str | bytes | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "deepdetect.cli", *arguments]
+    return subprocess.run(command, capture_output=True, env=os.environ | environment)
+
+
+def test_a_name_that_is_no_utf8_is_judged_and_shown_as_text(sound):
+    odd = os.path.join(os.fsencode(sound.parent), b"caf\xe9.wav")
+    Path(os.fsdecode(odd)).write_bytes(sound.read_bytes())
+    files = ["nowhere.wav", odd, sound]
+    done = run("detect", "--json", "--modality", "audio", *files, PYTHONIOENCODING="utf-8:strict")
+    missing, judged, last = (json.loads(line) for line in done.stdout.decode().splitlines())
+    assert (done.returncode, missing["error"]["code"]) == (1, "unreadable_file")
+    assert judged["file_name"] == r"caf\xe9.wav"
+    assert judged["probabilities"] == last["probabilities"]
+    assert r"caf\xe9.wav" in run("detect", "--modality", "audio", odd).stdout.decode()
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_output_in_ascii_holds_no_broken_character(sound, form):
+    path = sound.with_name("klö名.wav")
+    path.write_bytes(sound.read_bytes())
+    done = run("detect", *form, "--modality", "audio", path, PYTHONIOENCODING="ascii:strict", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    if form:
+        assert json.loads(done.stdout)["file_name"] == path.name
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_a_closed_pipe_ends_it_quietly(sound, form):
+    command = [sys.executable, "-m", "deepdetect.cli", "detect", *form, "--modality", "audio", sound, sound]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE)
+    finally:
+        os.close(write)
+    assert done.returncode == CLOSED_PIPE
+    assert done.stderr == b""
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"deepdetect {version('deepdetect')}\n"

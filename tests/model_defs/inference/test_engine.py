@@ -19,6 +19,7 @@ from model_defs.inference.engine import Engine, Item, load_engine
 from model_defs.inference.options import EXPLANATION_PARTS, DetectOptions
 from model_defs.inference.predictor import AudioPredictor
 from model_defs.limits import Limits
+from model_defs.preprocessing.face_detection import YUNET_VARIABLE
 from samples.clip import make_sample
 
 VOLATILE = ("processing_time", "timestamp", "timings_s", "cache", "file_name")
@@ -315,3 +316,10 @@ def count_decoded(predictor, monkeypatch, delay_s: float = 0.0) -> list[str]:
 
 def _stable(answer: dict) -> dict:
     return {key: value for key, value in answer.items() if key not in VOLATILE}
+
+
+def test_a_bad_option_is_refused_whatever_the_other_track_would_give(engine, clip, monkeypatch):
+    monkeypatch.delenv(YUNET_VARIABLE, raising=False)
+    (refusal,) = engine.detect_batch([Item(clip, options=DetectOptions(face_detector="yunet"))])
+    assert isinstance(refusal, DetectionError)
+    assert refusal.code is ErrorCode.BAD_OPTION
