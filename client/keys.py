@@ -8,7 +8,8 @@ the clients of one machine renew under a lock, and look at the file again whenev
     curl -H "$(python -m client.keys)" ...     the command prints the header for the inference API
     python -m client.keys management           the same for the management API
 
-Environment, all optional: DEEPDETECT_KEY_FILE (where the file lies), DEEPDETECT_MANAGEMENT_ADDRESS (where to renew),
+Environment, all optional: DEEPDETECT_KEY_FILE (where the file lies; else in DEEPDETECT_STATE, where that is set, or
+else in the project's folder), DEEPDETECT_MANAGEMENT_ADDRESS (where to renew),
 DEEPDETECT_CA_FILE (certificates to trust over https), and DEEPDETECT_INFERENCE_KEY and DEEPDETECT_MANAGEMENT_KEY
 (fixed keys, such as the one that a proxy gave you; they beat the file).
 """
@@ -243,7 +244,8 @@ def find_keys(margin_s: float = MARGIN_S) -> Keys | FixedKeys:
     fixed = FixedKeys(*(os.environ.get(f"DEEPDETECT_{scope.upper()}_KEY", "") for scope in get_args(Scope)))
     if fixed.inference or fixed.management:
         return fixed
-    path = Path(os.environ.get("DEEPDETECT_KEY_FILE") or KEY_FILE)
+    state = os.environ.get("DEEPDETECT_STATE")
+    path = Path(os.environ.get("DEEPDETECT_KEY_FILE") or (Path(state, KEY_FILE.name) if state else KEY_FILE))
     management_address = os.environ.get("DEEPDETECT_MANAGEMENT_ADDRESS") or MANAGEMENT_ADDRESS
     return Keys(path, management_address, verify=trusted(), margin_s=margin_s)
 

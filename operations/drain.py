@@ -50,6 +50,13 @@ def drain(management: Management, metrics_address: str, model: str, version: str
             raise NotDrained(f"{model} {version} is not idle after {timeout_s:.0f} s: {n_pending} queued; {callers}")
 
 
+def hear_every_model(management: Management, deadline: float) -> None:
+    """Returns when every worker of every version has answered a describe request that was sent after this call."""
+    for model in management.models():
+        for served in management.versions(model):
+            hear_every_worker(management, model, served.version, deadline)
+
+
 def hear_every_worker(management: Management, model: str, version: str, deadline: float) -> None:
     """Returns when each worker has answered a describe request that was sent after this call."""
     heard: set[int] = set()

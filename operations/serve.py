@@ -1,9 +1,10 @@
-"""What `make serve` and `make stop` run.
+"""What `make serve` and `make stop` run, and a container.
 
 By hand:
 
-    python -m operations.serve           start the server if need be, judge the sample, leave the server running
-    python -m operations.serve --stop    stop it
+    python -m operations.serve               start the server if need be, judge the sample, leave the server running
+    python -m operations.serve --stop        let it finish what it has, and stop it
+    python -m operations.serve --foreground  become the server, as the main process of a container
 """
 
 from __future__ import annotations
@@ -111,13 +112,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m operations.serve", description="Serve the archives, or stop serving."
     )
-    parser.add_argument("--stop", action="store_true", help="stop the server")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--stop", action="store_true", help="let the server finish what it has, and stop it")
+    mode.add_argument("--foreground", action="store_true", help="become the server, and judge nothing")
+    parser.add_argument(
+        "--drain-timeout", type=float, default=30.0, metavar="S", help="--stop: how long that may take (%(default)s s)"
+    )
     parser.add_argument("--clip", type=Path, default=SAMPLE, help="file to judge once the server is up (%(default)s)")
     args = parser.parse_args(argv)
     server = TorchServe.of_project()
     try:
         if args.stop:
-            console.print("TorchServe has stopped" if server.stop() else "TorchServe was not running")
+            stopped = server.stop(args.drain_timeout)
+            console.print("TorchServe has stopped" if stopped else "TorchServe was not running")
+        elif args.foreground:
+            server.become()
         else:
             serve(server, args.clip)
     except (ServerError, ClientError) as error:

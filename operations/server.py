@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 import requests
@@ -31,12 +31,14 @@ from client.errors import ClientError, KeyRefused
 from client.inference import GrpcClient, HttpClient
 from client.keys import KEY_FILE, Keys, NoKeys
 from client.management import Management
-from operations.drain import hear_every_worker
+from operations.cpu_quota import usable_cores
+from operations.drain import hear_every_model
 from operations.registry import Registry
 from operations.server_logs import ServerLogs
 from operations.settings import PROJECT_DIR, private_environment, project_environment, read_properties
 
 STARTUP_TIMEOUT_S = 180.0
+UMASK = 0o077  # TorchServe takes the key file away from other users only after it has written the keys into it
 DRAIN_MARK = "deepdetect.draining"  # in the temp directory; its workers turn away what comes once it is there
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,9 @@ class TorchServe:
     @classmethod
     def of_project(cls) -> TorchServe:
         """The server that `torchserve --start` gives after `source env.sh`."""
-        return cls(project_environment(), PROJECT_DIR, follows_releases=True)
+        environment = project_environment()
+        directory = Path(environment.get("DEEPDETECT_STATE") or PROJECT_DIR)
+        return cls(environment, directory, follows_releases=True)
 
     @classmethod
     def at(cls, directory: Path | None, config: Path | None = None, log_dir: Path | None = None) -> TorchServe:
@@ -76,7 +80,8 @@ class TorchServe:
         """
         changed = {"TS_CONFIG_FILE": config, "LOG_LOCATION": log_dir}
         resolved = {name: str(path.resolve()) for name, path in changed.items() if path}
-        return cls(project_environment() | resolved, (directory or PROJECT_DIR).resolve())
+        project = cls.of_project()
+        return cls({**project.environment, **resolved}, (directory or project.directory).resolve())
 
     @classmethod
     def private(
@@ -213,14 +218,31 @@ class TorchServe:
         """
         if self._answers():
             raise ServerError(f"another server already answers at {self.management}; stop that one first")
-        Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
-        self._drain_mark.unlink(missing_ok=True)
-        self.log_dir.mkdir(parents=True, exist_ok=True)
+        self._make_room()
         with (self.log_dir / "console.log").open("w") as console:
-            models = ["--models", *self.archives.values()] if self.models else []
-            done = self._torchserve("--start", "--ncs", *models, stdout=console, stderr=subprocess.STDOUT)
+            done = self._torchserve(*self._start_arguments(), stdout=console, stderr=subprocess.STDOUT)
         if done.returncode or not self.process:
             raise ServerError(f"torchserve --start failed:\n{self.logs.tail()}")
+
+    def become(self) -> NoReturn:
+        """Replaces this process by `torchserve --start --foreground`, as a container wants it.
+
+        Numeric libraries get as many threads as the cgroup has cores, unless OMP_NUM_THREADS says otherwise.
+        """
+        self._make_room()
+        environment = {"OMP_NUM_THREADS": str(max(1, int(usable_cores()))), **self.environment}
+        os.chdir(self.directory)
+        os.umask(UMASK)
+        command = [self.python, "-m", "ts.model_server", *self._start_arguments(), "--foreground"]
+        os.execve(self.python, command, environment)
+
+    def _make_room(self) -> None:
+        Path(self.environment["TEMP"]).mkdir(parents=True, exist_ok=True)
+        self._drain_mark.unlink(missing_ok=True)  # of a server that was killed while it drained
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+
+    def _start_arguments(self) -> list[str]:
+        return ["--start", "--ncs", *(["--models", *self.archives.values()] if self.models else [])]
 
     def stop(self, drain_timeout_s: float = 30.0) -> bool:
         """Lets it finish what it has, stops it and waits until it is gone; False when it was not running.
@@ -247,16 +269,11 @@ class TorchServe:
         """Returns when all that came before is answered, and what has come since was turned away with a 503."""
         deadline = time.monotonic() + timeout_s
         try:
-            self._hear_all(deadline)  # a describe request stands in the queue behind what is there now
+            hear_every_model(self.management_api, deadline)  # it asks in the queue, behind what is there now
             self._drain_mark.touch()
-            self._hear_all(deadline)
+            hear_every_model(self.management_api, deadline)
         except ClientError as error:
             logger.warning("stopping with requests in flight: %s", error)
-
-    def _hear_all(self, deadline: float) -> None:
-        for model in self.management_api.models():
-            for served in self.management_api.versions(model):
-                hear_every_worker(self.management_api, model, served.version, deadline)
 
     def describe(self, model: str, version: str | None = None) -> dict[str, Any] | None:
         """What the management API says of a model, its archive's manifest included; None if it is not there."""
@@ -288,6 +305,11 @@ class TorchServe:
             if time.monotonic() > deadline:
                 raise ServerError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s:\n{self.logs.tail()}")
             time.sleep(0.2)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether its workers turn requests away, because it is about to stop."""
+        return self._drain_mark.exists()
 
     @property
     def _drain_mark(self) -> Path:
@@ -325,7 +347,6 @@ class TorchServe:
 
     def _torchserve(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
         command = [self.python, "-m", "ts.model_server", *arguments]
-        # umask: TorchServe takes the key file away from other users only after it has written the keys into it.
         return subprocess.run(
-            command, cwd=self.directory, env=self.environment, start_new_session=True, umask=0o077, **options
+            command, cwd=self.directory, env=self.environment, start_new_session=True, umask=UMASK, **options
         )

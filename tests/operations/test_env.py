@@ -75,3 +75,24 @@ def test_sockets_fit_however_deep_the_clone_lies(clone):
         assert temporary.is_dir()
     finally:
         temporary.rmdir()
+
+
+def test_a_state_directory_takes_all_that_is_written(clone, tmp_path_factory):
+    (clone / "archives").mkdir()
+    (clone / "config").mkdir()
+    state = tmp_path_factory.mktemp("elsewhere") / "state"
+    environment = sourced(clone, DEEPDETECT_STATE=str(state), DEEPDETECT_CONFIG="/etc/deepdetect/config.properties")
+    for name in ("LOG_LOCATION", "METRICS_LOCATION", "TEMP", "TMPDIR", "DEEPDETECT_KEY_FILE", "NUMBA_CACHE_DIR"):
+        assert environment[name].startswith(f"{state}/"), name
+    assert environment["TS_CONFIG_FILE"] == "/etc/deepdetect/config.properties"
+    assert (state / "archives").resolve() == clone / "archives"
+    assert not (clone / "build").exists()
+
+
+def test_an_archive_folder_of_ones_own_stays_in_the_state_directory(clone, tmp_path_factory):
+    state = tmp_path_factory.mktemp("state")
+    (state / "archives").mkdir()
+    sourced(clone, DEEPDETECT_STATE=str(state))
+    sourced(clone, DEEPDETECT_STATE=str(state))
+    assert not (state / "archives").is_symlink()
+    assert list((state / "archives").iterdir()) == []

@@ -87,3 +87,23 @@ def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DEEPDETECT_KEY_FILE", str(tmp_path / "key_file.json"))
     assert proxy.main(["write", str(tmp_path), "--burst", "-1"]) == 1
     assert "burst is -1" in capsys.readouterr().err
+
+
+def test_clients_logs_and_probes_may_be_elsewhere(tmp_path):
+    settings = ProxySettings(
+        clients="/etc/deepdetect/clients.map", probes="127.0.0.1:8083", access_log="/dev/stdout", processes="2"
+    )
+    text = proxy.write(tmp_path, settings, FixedKeys("key")).read_text()
+    assert "include /etc/deepdetect/clients.map;" in text
+    assert "location ~ ^/(live|ready)$ { proxy_pass http://127.0.0.1:8083; }" in text
+    assert {"worker_processes 2;", "access_log /dev/stdout requests;", "error_log stderr warn;"} <= {
+        line.strip() for line in text.splitlines()
+    }
+    assert not (tmp_path / proxy.CLIENTS).exists()
+
+
+@pytest.mark.parametrize("text", ["ensemble", "ensemble=", "ensemble=0", "=2", "ensemble=many"])
+def test_numbers_of_workers_that_are_none_are_refused(tmp_path, text, capsys):
+    with pytest.raises(SystemExit):
+        proxy.main(["follow", str(tmp_path), "--workers", text])
+    assert "a number from 1" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from client.keys import find_keys
 from model_defs.limits import Limits
 from operations.registry import Registry, Release
 from operations.server import PROJECT_DIR, ServerError, TorchServe, read_properties
@@ -79,3 +80,13 @@ def test_a_server_that_follows_releases_starts_what_was_promoted(tmp_path):
     assert server.archives == {"video": "video.mar", "audio": "audio-2.0.mar"}
     assert TorchServe.of_project().follows_releases
     server.stop()
+
+
+def test_the_project_keeps_everything_in_the_state_directory_if_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPDETECT_STATE", str(tmp_path))
+    server = TorchServe.of_project()
+    assert server.directory == tmp_path
+    assert server.keys.path == find_keys().path == tmp_path / "key_file.json"
+    assert server.log_dir.parent == Path(server.environment["TEMP"]).parent == tmp_path
+    assert server.model_store.resolve() == PROJECT_DIR / "archives"
+    assert TorchServe.at(None).directory == tmp_path
