@@ -9,6 +9,7 @@ import re
 import pytest
 import yaml
 
+from model_defs.networks.registry import NETWORKS
 from training.data.sources import FORMATS
 from training.run.options import PRESETS_DIR, preset_names, preset_spec
 
@@ -25,13 +26,13 @@ PAGE = (PRESETS_DIR.parents[1] / "docs" / "training.md").read_text(encoding="utf
 
 def test_page_names_every_preset_and_format_and_no_other_option(capsys):
     table = PAGE.split("| preset | script |")[1].split("\n\n")[0]
-    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]+)\|", table, flags=re.MULTILINE))))
+    named = set(re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\|([^|]+)\|", table, flags=re.MULTILINE))))
     assert named == set(preset_names())
     table = PAGE.split("| `--format` | layout |")[1].split("\n\n")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE)) == set(FORMATS)
     scripts = [importlib.import_module(f"training.{name}") for name in SCRIPTS]
     known = {name.replace("_", "-") for script in scripts for name in script.options().options}
-    for name in ("prepare", "publish", "evaluate", "self_vocode", "grow", "few_shot"):
+    for name in ("prepare", "publish", "evaluate", "self_vocode", "finetune.continual", "finetune.few_shot"):
         with pytest.raises(SystemExit):
             importlib.import_module(f"training.{name}").main(["--help"])
     known |= set(re.findall(r"--([a-z][a-z-]+)", capsys.readouterr().out))
@@ -43,7 +44,7 @@ def test_page_names_every_preset_and_format_and_no_other_option(capsys):
 @pytest.mark.parametrize("name", preset_names())
 def test_preset_runs(name, audio_dataset, video_dataset, tmp_path):
     record = yaml.safe_load((PRESETS_DIR / f"{name}.yaml").read_text())
-    is_video = record["network"].startswith("video")
+    is_video = NETWORKS[record["network"]].modality == "video"
     changes = SMALL | {"cache": str(tmp_path / "cache"), "save_path": str(tmp_path / "model.pt")}
     changes["dataset"] = str(video_dataset if is_video else audio_dataset)
     if is_video:

@@ -119,4 +119,4 @@ def fit_taught(net: StatisticsNet, examples: Examples, answers: np.ndarray, how:
     matrix = weighed @ near + among / how.c + JITTER * np.eye(n_support_vectors)
     dual_coefficients = np.linalg.solve(matrix, weighed @ (targets - bias))
     set_machine(machine, support_vectors, dual_coefficients, bias)
-    tqdm.write(f"{len(targets)} examples, {n_support_vectors} support_vectors")
+    tqdm.write(f"{len(targets)} examples, {n_support_vectors} support vectors")

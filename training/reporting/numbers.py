@@ -171,7 +171,7 @@ def texts(figures: Mapping, root: Path) -> dict[Path, str]:
     readme = root / "README.md"
     filled = {readme: fill(readme.read_text(encoding="utf-8"), readme_tables(figures), "README.md")}
     for card in sorted(root.glob("weights/*/MODEL_CARD.md")):
-        modality = card.parent.name.partition("_")[0]
+        modality = card.parent.name.partition("-")[0]
         digest = sha256_of(card.parent / "model.safetensors")
         if card.parent.name != modality and digest not in figures["modalities"][modality]["weights_sha256"].values():
             continue

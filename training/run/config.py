@@ -90,7 +90,7 @@ class AudioModel:
         init: start from this checkpoint of the same network.
     """
 
-    network: str = "audio"
+    network: str = "mfcc_bigru"
     init: Path | None = None
 
 
@@ -116,7 +116,7 @@ class FramesModel:
         init: start from this checkpoint of the same network.
     """
 
-    network: str = "video"
+    network: str = "efficientnet_b0_bilstm"
     backbone_weights: str = "imagenet"
     allow_random: bool = False
     init: Path | None = None

@@ -10,7 +10,7 @@ import yaml
 from loadtest.peers.workload import MODALITIES, PROJECT_DIR, payload, serving_of
 
 PACKAGE = PROJECT_DIR / "loadtest" / "peers"
-SERVING = {"judge.py", "bare_loop.py", "litserve_app.py", "bentoml_app.py", "ray_app.py"}
+SERVING = {"predictor.py", "bare_loop.py", "litserve_app.py", "bentoml_app.py", "ray_app.py"}
 
 
 def names(lock: str) -> dict[str, str]:
@@ -51,7 +51,7 @@ def test_under_loadtest_only_programs_that_serve_know_more_than_the_wire():
         if imported(path) & {"model_defs", "handlers", "training", "archives"}
     }
     assert knowing <= SERVING
-    assert "judge.py" in knowing
+    assert "predictor.py" in knowing
 
 
 def test_all_serve_as_the_archive_is_configured():

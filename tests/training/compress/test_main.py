@@ -145,7 +145,7 @@ def test_video_students_may_see_less(run, video_dataset, tmp_path):
     same = ["--n-frames", "2", "--face-detector", "haar", "--train-frames", "1", "--backbone-weights", "none"]
     options = [
         "--student",
-        "efficientnet_lite0_early_frames",
+        "video-light",
         "--size-px",
         "32",
         "--epochs",
@@ -158,7 +158,7 @@ def test_video_students_may_see_less(run, video_dataset, tmp_path):
     assert load_weights(output / "model.pt")[1]["spec"]["size_px"] == 32
 
     several = ["--teachers", str(output / "model.pt"), "--init", str(path)]  # each sees crops of its own size
-    options = ["--student", "efficientnet_lite0_early_frames", "--size-px", "64", "--epochs", "1", "--no-alone"]
+    options = ["--student", "video-light", "--size-px", "64", "--epochs", "1", "--no-alone"]
     output, report = run("distill", *options, *several, *same, path=path, dataset=video_dataset)
     assert _names(report) == ["teacher", "teacher 2", "distilled", "distilled, int8"]
     other = [*options[:4], "--network", "efficientnet_lite0_frames", "--init", str(path)]
@@ -178,7 +178,7 @@ def test_fitted_networks_are_rounded_but_not_tuned(audio_dataset, tmp_path, few_
 def test_students_of_a_kernel_machine_are_fitted_at_once(audio_dataset, tmp_path, few_resamples):
     path = _checkpoint(tmp_path / "teacher.pt", "moments_rbf_svm", SPEC, (4, SPEC.n_steps, 80))
     output = tmp_path / "distill"
-    common = ["distill", str(path), "--student", "moments_rbf_svm_light", "--dataset", str(audio_dataset)]
+    common = ["distill", str(path), "--student", "audio-light", "--dataset", str(audio_dataset)]
     small = ["--n-damaged", "0", "--workers", "0", "--repeats", "2", "--cache", str(tmp_path / "cache")]
     main([*common, *small, "--output", str(output)])
     report = json.loads((output / "comparison.json").read_text())
