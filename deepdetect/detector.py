@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deepdetect.resources import ARTIFACTS_DIR, WEIGHTS_DIR
 from model_defs.caching.detection_cache import DetectionCache
 from model_defs.caching.settings import CacheSettings
 from model_defs.errors import DetectionError
@@ -16,9 +17,6 @@ from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import PREDICTORS
 from model_defs.limits import Limits
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
-ARTIFACTS_DIR = PROJECT_DIR / "build" / "artifacts"  # what `make artifacts` exports and the archives carry
-WEIGHTS_DIR = PROJECT_DIR / "weights"  # what it is exported from
 
 PathLike = str | os.PathLike[str]
 
