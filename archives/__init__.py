@@ -1,0 +1,1 @@
+"""Builds the model archives that TorchServe loads."""

@@ -165,6 +165,7 @@ def quantile(values: Iterable[float], share: float) -> float:
 
 
 def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean; nan of nothing."""
     return sum(values) / len(values) if values else math.nan
 
 

@@ -17,7 +17,6 @@ from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import PREDICTORS
 from model_defs.limits import Limits
 
-
 PathLike = str | os.PathLike[str]
 
 

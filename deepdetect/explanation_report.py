@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+import itertools
 
 TOWARDS = {True: "#d62728", False: "#1f77b4"}  # as the heatmaps: fake, real
 
@@ -81,7 +82,7 @@ def _plot(answer: dict[str, Any], path: Path) -> None:
 def _plot_frames(axes: Any, record: dict[str, Any]) -> None:
     times_s, effects = record["frame_times_s"], record["frame_effect"]
     if effects:
-        width_s = 0.6 * min(later - time_s for time_s, later in zip(times_s, times_s[1:], strict=False))
+        width_s = 0.6 * min(later - time_s for time_s, later in itertools.pairwise(times_s))
         axes.bar(times_s, effects, width_s, color=[TOWARDS[effect > 0] for effect in effects])
     axes.set(xlabel="second", ylabel="effect on p_fake", title="video: each frame left out (bars) and alone (dots)")
     axes.axhline(0, color="grey", linewidth=0.5)

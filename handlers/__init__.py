@@ -1,0 +1,1 @@
+"""The TorchServe side: thin handlers, the request contract, metrics and logs."""

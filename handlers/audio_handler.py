@@ -6,4 +6,6 @@ from handlers.base import DetectionHandler
 
 
 class AudioHandler(DetectionHandler):
+    """Serves the audio model."""
+
     modalities = ("audio",)

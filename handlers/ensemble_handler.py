@@ -6,4 +6,6 @@ from handlers.base import DetectionHandler
 
 
 class EnsembleHandler(DetectionHandler):
+    """Serves picture and sound of one upload, fused."""
+
     modalities = ("video", "audio")

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
+from itertools import product, pairwise
 from typing import Any
 
 import psutil
@@ -160,7 +160,7 @@ class Metrics:
 
 def worker_name(arguments: Sequence[str] = sys.argv) -> str:
     """The number that TorchServe gives a worker: the tail of its socket's name, or its port."""
-    for option, value in zip(arguments, arguments[1:], strict=False):
+    for option, value in pairwise(arguments):
         if option in ("--sock-name", "--port"):
             return value.rpartition(".")[2]
     return "0"

@@ -6,4 +6,6 @@ from handlers.base import DetectionHandler
 
 
 class VideoHandler(DetectionHandler):
+    """Serves the video model."""
+
     modalities = ("video",)

@@ -45,6 +45,7 @@ KEYS = find_keys()
 
 @events.init_command_line_parser.add_listener
 def add_arguments(parser) -> None:
+    """Adds our options to those of Locust."""
     # Paths as text: a master sends all options to its workers.
     parser.add_argument("--scenario", default="", help="section of the scenarios' file (a closed loop over both doors)")
     parser.add_argument("--scenarios", default=str(SCENARIOS_FILE), help="that file (config/scenarios.yaml)")
@@ -82,6 +83,7 @@ def begin(environment, **_) -> None:
 
 @events.test_stop.add_listener
 def end(environment, **_) -> None:
+    """Closes the recording of every request."""
     if environment.work.recorder:
         environment.work.recorder.close()
 

@@ -1,0 +1,1 @@
+"""Everything that a weight file means: networks, their input, decoding, preprocessing, calibration, inference."""

@@ -1,0 +1,1 @@
+"""Runs a server: start, stop, releases, probes, and the proxy before it."""

@@ -1,0 +1,1 @@
+"""The clip that the project makes for itself."""

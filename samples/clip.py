@@ -187,6 +187,7 @@ def _interleave(clip: av.container.OutputContainer, tracks: list[Iterator[av.Pac
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m samples.clip", description="Make a sample clip offline.")
     parser.add_argument("path", type=Path, metavar="OUT", help="file to write; its ending names the container")
     parser.add_argument("--duration-s", type=float, default=10.0, help="length in seconds (%(default)s)")

@@ -18,6 +18,7 @@ from training.run.options import preset_spec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
     layouts = "\n".join(f"  {source.name:14} {source.layout}" for source in FORMATS.values())
     parser = argparse.ArgumentParser(
         prog="python -m training.prepare",

@@ -22,6 +22,7 @@ from training.run.config import saved_data
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.publish",
         description=__doc__,

@@ -19,6 +19,7 @@ from training.run.options import preset_spec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.self_vocode",
         description=__doc__.split("\n\n")[0],

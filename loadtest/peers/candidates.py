@@ -193,6 +193,8 @@ class Peer(Server):
 
 
 class LitServe(Peer):
+    """LitServe, from PyPI."""
+
     name, package, ready_path = "LitServe", "litserve", "/health"
     options = "fast_queue (ZeroMQ), one API server"
 
@@ -202,6 +204,8 @@ class LitServe(Peer):
 
 
 class BentoML(Peer):
+    """BentoML, from PyPI."""
+
     name, package, ready_path = "BentoML", "bentoml", "/readyz"
     options = "adaptive batching, max_latency_ms 60,000 (its default; there is no fixed delay)"
 
@@ -211,6 +215,8 @@ class BentoML(Peer):
 
 
 class RayServe(Peer):
+    """Ray Serve, from PyPI."""
+
     name, package, ready_path = "Ray Serve", "ray", "/-/healthz"
     options = "RAY_SERVE_THROUGHPUT_OPTIMIZED, RAY_SERVE_ENABLE_HA_PROXY (its HAProxy listens on all interfaces)"
 

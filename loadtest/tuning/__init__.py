@@ -1,0 +1,1 @@
+"""The search for batch sizes, delays and workers: `python -m loadtest.tuning`."""

@@ -1,0 +1,1 @@
+"""Answers and preprocessed samples, remembered by content."""

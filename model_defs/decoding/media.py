@@ -41,7 +41,7 @@ class Media:
         warnings: what was wrong with the file and was lived with.
     """
 
-    def __init__(self, source: bytes | Path, limits: Limits = Limits(), codec_threads: int = CODEC_THREADS) -> None:  # noqa: B008
+    def __init__(self, source: bytes | Path, limits: Limits = Limits(), codec_threads: int = CODEC_THREADS) -> None:
         """Open a file and read its headers.
 
         Raises:

@@ -29,6 +29,7 @@ from model_defs.networks.artifact import Artifact
 from model_defs.preprocessing.audio import AudioSample
 from model_defs.preprocessing.video import VideoSample, video_tensor
 from model_defs.spec import AudioSpec
+import itertools
 
 STRETCH_S = 0.5  # a short word
 
@@ -161,7 +162,7 @@ def stretch_edges(n_steps: int, spec: AudioSpec) -> list[int]:
 def cover_each(window: Tensor, edges: list[int]) -> Tensor:
     """A window (T, F) once for each stretch, with that stretch at the window's mean: (len(edges) - 1, T, F)."""
     covered = window.repeat(len(edges) - 1, 1, 1)
-    for index, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for index, (start, end) in enumerate(itertools.pairwise(edges)):
         covered[index, start:end] = window.mean(0)
     return covered
 

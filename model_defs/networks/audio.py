@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_defs.networks.attention import AdditiveAttention
+import itertools
 
 
 class AudioNet(nn.Module):
@@ -103,7 +104,7 @@ class SpectrogramNet(nn.Module):
             ResidualBlock(first, first, (1, 1)),
         ]
         n_rows = (n_features + 1) // 2
-        for index, (n_in, n_out) in enumerate(zip(n_channels, n_channels[1:], strict=False)):
+        for index, (n_in, n_out) in enumerate(itertools.pairwise(n_channels)):
             blocks.append(ResidualBlock(n_in, n_out, (2 if index == 0 else 1, 2)))
             n_rows = (n_rows + 1) // 2
         self.local = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
@@ -166,7 +167,7 @@ def _spread(attention: Tensor, n_frames: int) -> Tensor:
 def _convolutions(n_channels: tuple[int, ...], stride: int) -> nn.Sequential:
     """Conv-BN-ReLU blocks over time, (B, n_channels[0], T) -> (B, n_channels[-1], T / stride ** blocks)."""
     blocks: list[nn.Module] = []
-    for n_in, n_out in zip(n_channels, n_channels[1:], strict=False):
+    for n_in, n_out in itertools.pairwise(n_channels):
         blocks += [
             nn.Conv1d(n_in, n_out, kernel_size=5, stride=stride, padding=2, bias=False),
             nn.BatchNorm1d(n_out),

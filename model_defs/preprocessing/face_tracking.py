@@ -11,6 +11,7 @@ import cv2
 
 from model_defs.decoding.media import Frame
 from model_defs.preprocessing.face_detection import Box, Eyes, Face, FaceDetector
+import itertools
 
 SAME_FACE_IOU = 0.1  # overlap from which two detections in a row are taken for one face that moved
 STEADY_IOU = 0.5  # overlap from which the places between two detections may be interpolated
@@ -157,7 +158,7 @@ def _choose(seen: dict[int, list[Face]]) -> dict[int, Face | None]:
 def _gaps(seen: dict[int, list[Face]]) -> list[tuple[int, int]]:
     """Neighbours among the searched frames that have others between them."""
     searched = sorted(seen)
-    return [(a, b) for a, b in zip(searched, searched[1:], strict=False) if b - a > 1]
+    return [(a, b) for a, b in itertools.pairwise(searched) if b - a > 1]
 
 
 def _is_settled(gap: tuple[int, int], chosen: dict[int, Face | None], frames: Sequence[Frame]) -> bool:

@@ -54,11 +54,13 @@ def random_affine(size_px: int, rng: Generator, *, shift: float, scale: float, a
 
 
 def warp(frame: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A frame (H, W, 3) through an affine matrix (2, 3), mirrored beyond its edges."""
     size = frame.shape[1::-1]
     return cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def recolouring(rng: Generator) -> Change:
+    """Gain, offset and tint of the whole picture."""
     gain = 1 + rng.uniform(-0.15, 0.15) + rng.uniform(-0.06, 0.06, 3)
     offset = rng.uniform(-16, 16)
     gamma = np.exp(rng.uniform(-0.2, 0.2))
@@ -75,6 +77,7 @@ def recolouring(rng: Generator) -> Change:
 
 
 def resampling(rng: Generator) -> Change:
+    """Scaled down and up again, as players and uploads do."""
     factor = rng.uniform(0.45, 0.95)
     down, up = rng.choice(_INTERPOLATIONS[1:]), rng.choice(_INTERPOLATIONS[:3], p=[0.1, 0.45, 0.45])
 
@@ -86,16 +89,19 @@ def resampling(rng: Generator) -> Change:
 
 
 def blurring(rng: Generator) -> Change:
+    """A Gaussian blur."""
     sigma_px = rng.uniform(0.3, 1.3)
     return lambda frame: cv2.GaussianBlur(frame, (0, 0), sigma_px)
 
 
 def sharpening(rng: Generator) -> Change:
+    """An unsharp mask."""
     amount, sigma_px = rng.uniform(0.3, 1.2), rng.uniform(0.8, 2.5)
     return lambda frame: cv2.addWeighted(frame, 1 + amount, cv2.GaussianBlur(frame, (0, 0), sigma_px), -amount, 0)
 
 
 def jpeg(rng: Generator) -> Change:
+    """JPEG compression."""
     quality = int(rng.integers(40, 96))
     return lambda frame: cv2.imdecode(
         cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR
@@ -103,6 +109,7 @@ def jpeg(rng: Generator) -> Change:
 
 
 def noising(rng: Generator) -> Change:
+    """Gaussian noise, new in each frame."""
     sigma, seed = rng.uniform(1.0, 7.0), int(rng.integers(2**31))
     frame_rng = np.random.default_rng(seed)  # a new pattern for each frame
 
@@ -113,8 +120,10 @@ def noising(rng: Generator) -> Change:
 
 
 def grey(_rng: Generator) -> Change:
+    """No colour."""
     return lambda frame: cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Rounded and cut to 0..255, uint8."""
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)

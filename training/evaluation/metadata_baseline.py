@@ -109,6 +109,7 @@ def _sound_statistics(samples: np.ndarray) -> list[float]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluation.metadata_baseline",
         description=__doc__,

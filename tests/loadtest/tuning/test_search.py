@@ -79,7 +79,7 @@ def test_at_the_same_throughput_the_sooner_answer_counts():
 
 
 def test_every_rung_has_the_incumbent_and_fewer_settings():
-    search, surface = searched()
+    _search, surface = searched()
     rungs = [[setting for setting, number in surface.asked if number == each] for each in range(len(RUNGS))]
     assert [settings[0] for settings in rungs] == [INCUMBENT] * len(RUNGS)
     assert [len(settings) for settings in rungs] == sorted((len(settings) for settings in rungs), reverse=True)
