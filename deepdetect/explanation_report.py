@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-import itertools
 
 TOWARDS = {True: "#d62728", False: "#1f77b4"}  # as the heatmaps: fake, real
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product, pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import psutil

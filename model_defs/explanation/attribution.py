@@ -15,6 +15,7 @@ single features, but not summed over a moment: the network normalises each momen
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -29,7 +30,6 @@ from model_defs.networks.artifact import Artifact
 from model_defs.preprocessing.audio import AudioSample
 from model_defs.preprocessing.video import VideoSample, video_tensor
 from model_defs.spec import AudioSpec
-import itertools
 
 STRETCH_S = 0.5  # a short word
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model_defs.networks.attention import AdditiveAttention
-import itertools
 
 
 class AudioNet(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import cv2
 
 from model_defs.decoding.media import Frame
 from model_defs.preprocessing.face_detection import Box, Eyes, Face, FaceDetector
-import itertools
 
 SAME_FACE_IOU = 0.1  # overlap from which two detections in a row are taken for one face that moved
 STEADY_IOU = 0.5  # overlap from which the places between two detections may be interpolated
