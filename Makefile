@@ -3,6 +3,7 @@
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 PEERS := .venv-peers
+DOCS := .venv-docs
 BIN := $(VENV)/bin
 RUN := env -u PYTHONPATH $(BIN)/python
 
@@ -114,7 +115,7 @@ tune: archive sample  ## find batch size, delay, workers and threads for this ma
 	$(RUN) -m loadtest.tuning $(MODELS) $(if $(QUICK),--quick) $(if $(SLO_MS),--slo-ms $(SLO_MS)) $(if $(WRITE),--write)
 
 loadtest-readme: FOLDER ?= build/loadtest/latest
-loadtest-readme: $(INSTALLED)  ## write the benchmark table of the last `make loadtest` into the README (FOLDER=another)
+loadtest-readme: $(INSTALLED)  ## write the results of the last `make loadtest` into docs/results.md and README.md (FOLDER=another)
 	$(RUN) -m loadtest.report.readme $(FOLDER)
 
 .PHONY: peers
@@ -130,7 +131,17 @@ $(PEERS)/.installed: $(INSTALLED) loadtest/peers/requirements.lock
 	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(PEERS)/lib/python*/site-packages)/zz-ours.pth
 	touch $@
 
-numbers: $(INSTALLED)  ## write the figures of the last `make evaluate SPLIT="val test"` into README, model cards and weights/report.json
+.PHONY: docs
+docs: $(DOCS)/.installed  ## build the documentation as a site, strictly: build/site (SERVE=1 to read and edit it at 127.0.0.1:8000)
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs $(if $(SERVE),serve,build) --strict
+
+# The site's packages have an environment of their own, which holds nothing of ours.
+$(DOCS)/.installed: docs/requirements.lock
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --no-deps -r docs/requirements.lock
+	touch $@
+
+numbers: $(INSTALLED)  ## write the figures of the last `make evaluate SPLIT="val test"` into README, docs, model cards and weights/report.json
 	$(RUN) -m training.reporting.numbers
 
 .PHONY: compress

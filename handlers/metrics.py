@@ -1,7 +1,7 @@
 """What a worker tells Prometheus: an observation is a line on its output, which TorchServe's frontend adds up.
 
-Every name is declared in config/metrics.yaml and explained in docs/operations.md. Labels take their values from closed
-lists, never from a caller. Counters are summed over a batch before they are sent, since each line costs.
+Every name is declared in config/metrics.yaml and explained in docs/serving/observe.md. Labels take their values from
+closed lists, never from a caller. Counters are summed over a batch before they are sent, since each line costs.
 """
 
 from __future__ import annotations

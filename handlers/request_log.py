@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_exchange(exchange: Exchange, model: str, version: str, duration_s: float) -> None:
-    """Writes the lines of one request; docs/operations.md explains the fields."""
+    """Writes the lines of one request; docs/serving/observe.md explains the fields."""
     for line in lines(exchange, model, version, duration_s):
         logger.info(line)
 

@@ -11,8 +11,8 @@ MIB = 2**20
 class Limits:
     """Ceilings on one file; a refusal names the limit that was passed, its value, and what the file has.
 
-    The first ones are held to before anything is decoded, the others on the way. `docs/operations.md` says of each how
-    it is meant and which code refuses.
+    The first ones are held to before anything is decoded, the others on the way. `docs/serving/configure.md` says of
+    each how it is meant and which code refuses.
     """
 
     max_bytes: int = 100 * MIB  # size of the file itself

@@ -7,12 +7,19 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from model_defs.errors import ErrorCode
 from model_defs.inference.options import DetectOptions
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 CONTRACT = (PROJECT_DIR / "docs" / "request-contract.md").read_text(encoding="utf-8")
 README = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
+PAGES = [
+    path.relative_to(PROJECT_DIR)
+    for pattern in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "weights/*/MODEL_CARD.md")
+    for path in sorted(PROJECT_DIR.glob(pattern))
+]
 
 
 def test_every_error_code_is_documented_with_its_status():
@@ -33,23 +40,77 @@ def test_every_option_is_documented():
     assert documented == {option.name for option in fields(DetectOptions)}
 
 
-def test_every_make_target_of_the_readme_exists_and_helps():
+def test_the_readme_is_one_screen_and_a_half():
+    assert len(README.split()) <= 1_200
+    assert len(README.splitlines()) <= 160
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_make_target_that_a_page_names_exists_and_helps(page):
     makefile = (PROJECT_DIR / "Makefile").read_text(encoding="utf-8")
     helped = set(re.findall(r"^([a-z-]+):.*##", makefile, flags=re.MULTILINE))
-    named = set(re.findall(r"\bmake (?:-s )?([a-z-]+)", README))
-    assert named
-    assert named <= helped
+    assert set(re.findall(r"[`\n]make (?:-s )?([a-z-]+)", _text(page))) <= helped
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_module_that_a_page_names_exists(page):
+    named = set(
+        re.findall(r"python -m ((?:training|loadtest|operations|client|samples|archives|tests)[\w.]*)", _text(page))
+    )
+    assert [name for name in sorted(named - {"training.NAME"}) if not _is_module(name.rstrip("."))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_of_a_page_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", _without_code(_text(page)))
+    for target, anchor in links:
+        path = (PROJECT_DIR / page).parent / target if target else PROJECT_DIR / page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in _anchors(path.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
 def test_the_curl_of_the_readme_is_one_that_a_test_runs():
     (line,) = re.findall(r"^curl .*$", README, flags=re.MULTILINE)
-    assert f"\n{line}\n" in (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"\n{line}\n" in (PROJECT_DIR / "docs" / "serving" / "secure.md").read_text(encoding="utf-8")
 
 
-def test_every_file_the_readme_links_exists():
-    links = re.findall(r"\]\((?!http|#)([^)#]+)", README)
-    assert links
-    assert [link for link in links if not (PROJECT_DIR / link).exists()] == []
+def test_the_python_of_the_readme_runs(sample_clip, monkeypatch, capsys):
+    monkeypatch.chdir(PROJECT_DIR)
+    (block,) = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+    assert re.fullmatch(r"(Real|Fake) \d+\.\d\d%\n", capsys.readouterr().out)
+
+
+def test_the_answer_of_the_readme_is_that_of_the_sample(detector, sample_clip):
+    (block,) = re.findall(r"^```json\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    answer = detector.detect(sample_clip)
+    told = json.loads(block)
+    assert told["prediction"] == answer["prediction"]
+    assert {name: one["p_fake"] for name, one in told["modalities"].items()} == pytest.approx(
+        {name: one["p_fake"] for name, one in answer["modalities"].items()}, abs=0.001
+    )
+
+
+def _text(page: Path) -> str:
+    return (PROJECT_DIR / page).read_text(encoding="utf-8")
+
+
+def _is_module(name: str) -> bool:
+    path = PROJECT_DIR.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _anchors(text: str) -> set[str]:
+    """Of the headings of a page, as GitHub makes them; the site makes the same."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), flags=re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def _documented_codes(heading: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What config/monitoring, config/metrics.yaml and the operations page say of each other holds, by the real promtool."""
+"""What config/monitoring, config/metrics.yaml and docs/serving say of each other holds, by the real promtool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from model_defs.errors import ErrorCode
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 MONITORING = PROJECT_DIR / "config" / "monitoring"
-PAGE = (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
+PAGE = (PROJECT_DIR / "docs" / "serving" / "observe.md").read_text(encoding="utf-8")
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 DECLARED = yaml.safe_load((PROJECT_DIR / "config" / "metrics.yaml").read_text())
@@ -129,8 +129,9 @@ def test_every_alert_has_a_runbook_that_is_there(alert):
     assert alert["labels"]["severity"] in {"warning", "critical"}
     assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
     page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-    assert page == "docs/operations.md"
-    headings = re.findall(r"^### (.*)$", PAGE.split("## Troubleshoot")[1], flags=re.MULTILINE)
+    assert page == "docs/serving/troubleshoot.md"
+    runbooks = (PROJECT_DIR / page).read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", runbooks, flags=re.MULTILINE)
     assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

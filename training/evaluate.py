@@ -147,8 +147,15 @@ def _modality(contenders: Sequence[Contender], scores: Mapping[str, ClipScores],
 
 
 def _artifact(one: Contender) -> dict:
-    entry = one.manifest["variants"][one.variant]
-    return {"sha256": one.sha256, "weights_sha256": one.manifest["weights_sha256"], "size_bytes": entry["size_bytes"]}
+    manifest, entry = one.manifest, one.manifest["variants"][one.variant]
+    return {
+        "sha256": one.sha256,
+        "weights_sha256": manifest["weights_sha256"],
+        "network": manifest["network"],
+        "size_bytes": entry["size_bytes"],
+        "forward_ms": entry["forward_ms"],
+        "measured_on": {key: manifest["measured_on"][key] for key in ("date", "hardware")},
+    }
 
 
 def _floor(

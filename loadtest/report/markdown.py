@@ -1,18 +1,20 @@
-"""The benchmark table in words: for the page, for the README, for a terminal."""
+"""The benchmark table in words: for the report, for the documents, for a terminal."""
 
 from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 
 from loadtest.measure.results import LoadTest, Row
 
+LATENCY = "latency p50"  # a quantity of config/benchmarks.yaml
 BOUNDS = {"<=": "≤", ">=": "≥"}
 
 
 def benchmark_table(test: LoadTest) -> str:
     """The table in Markdown, with where it was measured, and the notes below it."""
-    lines = ["| what | quantity | commonly | target | measured | verdict |", "|---|---|---|---|---|---|"]
+    lines = ["| what | quantity | reference | target | measured | verdict |", "|---|---|---|---|---|---|"]
     for row in test.rows:
         spread = f" ({spread_text(row)})" if row.spread else ""
         verdict = row.verdict if row.verdict == "holds" else f"**{row.verdict}**"
@@ -22,8 +24,38 @@ def benchmark_table(test: LoadTest) -> str:
     where = f"Measured through TorchServe on {test.machine}. Upload: {test.clip}."
     if test.quick:
         where += " A quick run: fewer requests than a published figure needs."
-    parts = ["\n".join(lines), _wrapped(where)] + (["\n".join(_wrapped(note, "  ") for note in notes)] if notes else [])
+    parts = [_wrapped(_summary(test)), "\n".join(lines), _wrapped(where)] + (
+        ["\n".join(_wrapped(note, "  ") for note in notes)] if notes else []
+    )
     return "\n\n".join(parts) + "\n"
+
+
+def latency_sentence(test: LoadTest) -> str:
+    """The median latencies, where they were measured, and how many targets hold."""
+    latencies = [f"{row.name} {measured_text(row)}" for row in test.rows if row.quantity == LATENCY and row.measured]
+    listed = ", ".join(latencies) if latencies else "not measured"
+    return (
+        _wrapped(
+            f"One request through TorchServe, median latency: {listed} ({test.machine.hardware}; "
+            f"{test.machine.date}). {_held(test)} ([the table](docs/results.md#benchmark-table))."
+        )
+        + "\n"
+    )
+
+
+def _held(test: LoadTest) -> str:
+    n_held = sum(row.verdict == "holds" for row in test.rows)
+    return f"{n_held} of {len(test.rows)} targets hold"
+
+
+def _summary(test: LoadTest) -> str:
+    """How many targets hold, and which ones do not."""
+    sentences = [f"{_held(test)}."]
+    for verdict in ("missed", "not measured"):
+        counts = Counter(row.quantity for row in test.rows if row.verdict == verdict)
+        listed = "; ".join(quantity if n == 1 else f"{quantity}: {n} rows" for quantity, n in counts.items())
+        sentences += [f"{verdict.capitalize()}: {listed}."] if counts else []
+    return " ".join(sentences)
 
 
 def target_text(row: Row) -> str:

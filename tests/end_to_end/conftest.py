@@ -48,10 +48,10 @@ def over_grpc(server: TorchServe) -> Iterator[GrpcClient]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its private key, as docs/operations.md makes them."""
+    """A self-signed certificate for 127.0.0.1, and its private key, as docs/serving/secure.md makes them."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed: apt-get install openssl")
-    page = (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (PROJECT_DIR / "docs" / "serving" / "secure.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^openssl req (?:.*\\\n)*.*\n", page, flags=re.MULTILINE)
     directory = tmp_path_factory.mktemp("certificate")
     subprocess.run(["bash", "-ec", f"mkdir tls\n{command}"], cwd=directory, check=True, capture_output=True)

@@ -304,7 +304,7 @@ def test_a_request_of_two_files_from_a_proxy_has_two_lines_and_a_time_in_the_que
 
 
 def test_the_page_explains_every_field_of_the_log(server, http, sound):
-    page = (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (PROJECT_DIR / "docs" / "serving" / "observe.md").read_text(encoding="utf-8")
     section = page.split("| field | meaning |")[1].split("No file name")[0]
     rows = re.findall(r"^\| (`[^|]+`) \|", section, flags=re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}

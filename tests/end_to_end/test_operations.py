@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md, run in order in one shell, in a copy of the project."""
+"""The commands of docs/serving, run in the order of the pages in one shell, in a copy of the project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from operations.server import PROJECT_DIR, read_properties
 
-PAGE = PROJECT_DIR / "docs" / "operations.md"
+PAGES = ("index", "configure", "tune", "secure", "observe", "upgrade", "explain", "troubleshoot")  # of docs/serving
 BUILT = ("build/artifacts", "build/sample.mp4", *(f"archives/{model}.mar" for model in ("video", "audio", "ensemble")))
 
 
@@ -41,9 +41,10 @@ def project(model_store, sample_clip, tmp_path_factory) -> Iterator[Path]:
 
 
 @pytest.mark.timeout(900)
-def test_the_commands_of_the_page_work(project):
-    blocks = commands(PAGE.read_text(encoding="utf-8"))
-    assert blocks, "the page has no commands"
+def test_the_commands_of_the_pages_work(project):
+    pages = [PROJECT_DIR / "docs" / "serving" / f"{name}.md" for name in PAGES]
+    blocks = [block for page in pages for block in commands(page.read_text(encoding="utf-8"))]
+    assert blocks, "the pages have no commands"
     script = "set -euo pipefail\n" + "\n".join(f"echo '>>> {heading}'\n{block}" for heading, block in blocks)
     log = project / "operations.log"
     with log.open("w") as output:

@@ -1,4 +1,4 @@
-"""The nginx lines of docs/operations.md that send a share of the requests to a new version, in a real nginx."""
+"""The nginx lines of docs/serving/upgrade.md that send a share of the requests to a new version, in a real nginx."""
 
 from __future__ import annotations
 
@@ -58,9 +58,8 @@ def proxy(upstream, tmp_path) -> Iterator[str]:
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if not nginx:
         pytest.skip("nginx is not installed: apt-get install nginx")
-    page = (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
-    section = page.split("\n## Upgrade\n")[1].split("\n## ")[0]
-    split, rewrite = re.findall(r"^```nginx\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+    page = (PROJECT_DIR / "docs" / "serving" / "upgrade.md").read_text(encoding="utf-8")
+    split, rewrite = re.findall(r"^```nginx\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     (port,) = free_ports(1)
     config = Path(tmp_path, "nginx.conf")
     config.write_text(FORM.format(directory=tmp_path, split=split, rewrite=rewrite, port=port, upstream=upstream))

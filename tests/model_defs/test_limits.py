@@ -91,7 +91,7 @@ def test_each_limit_is_reached_by_a_real_file(name: str):
 
 
 def test_each_limit_is_documented_with_its_default_and_code():
-    text = (PROJECT_DIR / "docs" / "operations.md").read_text(encoding="utf-8")
+    text = (PROJECT_DIR / "docs" / "serving" / "configure.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| `(\w+)` \|", text, flags=re.MULTILINE)
     documented = {name: (eval(default, {}), code) for name, default, code in rows if name in REACHED}
     defaults = Limits()

@@ -1,10 +1,11 @@
-"""One source for every figure: README, model cards and archives take theirs from the report of one evaluation.
+"""One source for every metric: README, docs, model cards and archives take theirs from the report of one evaluation.
 
     python -m training.reporting.numbers                  # after make evaluate SPLIT="val test": make numbers
     python -m training.reporting.numbers --report build/evaluation/report.json
 
-Keeps the figures of build/evaluation/report.json as weights/report.json, and writes them into README.md and the model
-cards between the marks `<!-- figures -->` and `<!-- /figures -->`; what stands around those is by hand.
+Keeps the figures of build/evaluation/report.json as weights/report.json. Writes one row a model and the answer to the
+sample clip into README.md, every variant and split into docs/results.md, and each model's own into its card: between
+marks such as `<!-- figures -->` and `<!-- /figures -->`; what stands around those is by hand.
 `archives.build` puts the same figures into each archive's manifest, by the digest of the weights that they are of.
 """
 
@@ -13,18 +14,27 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from model_defs.networks.weights import sha256_of
 from training.exporting.model_card import FIGURES_END, FIGURES_START, table
 from training.reporting.report import DEFAULT_OUTPUT
+from training.reporting.sample_answer import SAMPLE, sample_answer
 
 STORED = Path("weights/report.json")
+README, RESULTS = Path("README.md"), Path("docs/results.md")
 SHOWN = {"auc": "ROC-AUC", "eer": "EER", "balanced_accuracy": "balanced accuracy"}
 CALIBRATION_STAGES = ("before", "after", "crossfit")
 CALIBRATION_KEYS = ("ece", "ece_balanced", "cllr")
-_MARKED = re.compile(f"(?<={re.escape(FIGURES_START)}\n).*?(?={re.escape(FIGURES_END)})", re.DOTALL)
+SPLIT_NAMES = {"val": "validation", "test": "unseen generators"}  # in the README
+MEASURED_ON = {"val": "validation clips", "test": "people and generators that training has not seen"}
+ARTIFACT_KEYS = ("network", "size_bytes", "forward_ms", "measured_on")
+_REFERENCE = "fp32"  # the variant that the README's table shows
+ACCURACY = ("<!-- accuracy: `make numbers` writes it -->", "<!-- /accuracy -->")
+ANSWER = ("<!-- answer: `make numbers` writes it -->", "<!-- /answer -->")
+FIGURES = (FIGURES_START, FIGURES_END)
 
 
 class NumbersError(ValueError):
@@ -50,6 +60,7 @@ def stored_figures(report: Mapping) -> dict:
         }
         kept["modalities"][modality] = {
             "weights_sha256": {name: one["weights_sha256"] for name, one in part["artifacts"].items()},
+            "artifacts": {name: {key: one[key] for key in ARTIFACT_KEYS} for name, one in part["artifacts"].items()},
             "splits": splits,
             "anomaly": part.get("anomaly", {}),
             "thresholds": part["thresholds"],
@@ -80,8 +91,56 @@ def _measures(found: Mapping) -> dict:
     return {"counts": found["counts"], "measures": found["measures"]}
 
 
-def readme_tables(figures: Mapping) -> str:
-    """What each model is worth, by split, and the same of metadata alone and of the ensemble."""
+def readme_table(figures: Mapping) -> str:
+    """One row a model, in fp32, and one for the ensemble: architecture, AUC of each split, forward pass, size."""
+    rows, measured_on = [], {}
+    for modality in sorted(figures["modalities"], reverse=True):
+        part = figures["modalities"][modality]
+        for name, one in part["artifacts"].items():
+            model, _, variant = name.rpartition(" ")
+            if variant == _REFERENCE:
+                measured_on = one["measured_on"]
+                aucs = [_auc(found["models"].get(name)) for _, found in _in_order(figures, part["splits"])]
+                forward = "" if one["forward_ms"] is None else f"{figure(one['forward_ms'])} ms"
+                rows.append(
+                    [f"`{model}`", f"`{one['network']}`", *aucs, forward, f"{one['size_bytes'] / 2**20:.1f} MiB"]
+                )
+    if "ensemble" in figures:
+        aucs = [_auc(found["ensemble"]) for _, found in _in_order(figures, figures["ensemble"]["splits"])]
+        rows.append(["`ensemble`", "weighted mean of `video` and `audio`", *aucs, "", ""])
+    splits = [f"AUC, {SPLIT_NAMES.get(split, split)}" for split in figures["splits"]]
+    header = ["model", "architecture", *splits, "forward pass", "size"]
+    where = "fp32; every variant and metric: [docs/results.md](docs/results.md).\n"
+    if measured_on:
+        forward = "Forward pass of ten frames, or of one window of audio: one thread"
+        where = f"{forward}, {measured_on['hardware']}, {measured_on['date']};\n{where}"
+    return f"\n{table(header, rows)}\n\n{_machine(figures)}\n{where}"
+
+
+def accuracy_sentence(figures: Mapping) -> str:
+    """How often the models are right on the last split, that of unseen generators where it was opened."""
+    split = figures["splits"][-1]
+    found = {
+        modality: part["splits"][split]["models"].get(f"{modality} {_REFERENCE}")
+        for modality, part in sorted(figures["modalities"].items(), reverse=True)
+    }
+    found["both together"] = figures.get("ensemble", {}).get("splits", {}).get(split, {}).get("ensemble")
+    shown = [
+        f"{one['measures']['balanced_accuracy']['value']:.0%} for {name}"
+        for name, one in found.items()
+        if one is not None
+    ]
+    text = f"On {MEASURED_ON.get(split, split)}, balanced accuracy is {', '.join(shown)}: a hint for a reviewer, "
+    return f"{textwrap.fill(text + 'not evidence.', 118)}\n"
+
+
+def figure(value: float) -> str:
+    """Two digits that matter: `0.52`, `1.4`, `48`."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def results_tables(figures: Mapping) -> str:
+    """What each variant is worth, by split, and the same of metadata alone and of the ensemble."""
     rows = [row for modality in sorted(figures["modalities"], reverse=True) for row in _rows(figures, modality)]
     variants = ", ".join(figures.get("ensemble", {}).get("variants", {}).values())
     for split, found in _in_order(figures, figures.get("ensemble", {}).get("splits", {})):
@@ -137,10 +196,18 @@ def _in_order(figures: Mapping, splits: Mapping) -> list[tuple[str, Mapping]]:
     return [(split, splits[split]) for split in figures["splits"] if split in splits]
 
 
+def _auc(found: Mapping | None) -> str:
+    estimate = found["measures"].get("auc") if found else None
+    return _estimate(estimate) if estimate else ""
+
+
 def _cells(split: str, found: Mapping) -> list[object]:
     estimates = [found["measures"].get(key) for key in SHOWN]
-    shown = ["" if one is None else f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]" for one in estimates]
-    return [split, found["counts"]["clips"], *(cell.replace("0.", ".") for cell in shown)]
+    return [split, found["counts"]["clips"], *("" if one is None else _estimate(one) for one in estimates)]
+
+
+def _estimate(one: Mapping) -> str:
+    return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]".replace("0.", ".")
 
 
 def _machine(figures: Mapping) -> str:
@@ -148,28 +215,34 @@ def _machine(figures: Mapping) -> str:
     return f"Measured on {machine['date']} by `make evaluate`, torch {machine['versions']['torch'].partition('+')[0]}."
 
 
-def fill(text: str, tables: str, where: str) -> str:
-    """The text with the tables between its marks.
+def fill(text: str, written: str, where: str, marks: tuple[str, str] = FIGURES) -> str:
+    """The text with what was written between its marks.
 
     Raises:
         NumbersError: there are no marks, or several pairs.
     """
-    filled, n_places = _MARKED.subn(lambda _: tables, text)
+    start, end = marks
+    marked = re.compile(f"(?<={re.escape(start)}\n).*?(?={re.escape(end)})", re.DOTALL)
+    filled, n_places = marked.subn(lambda _: written, text)
     if n_places != 1:
-        raise NumbersError(f"{where} has {n_places} places {FIGURES_START} ... {FIGURES_END}; it needs one")
+        raise NumbersError(f"{where} has {n_places} places {start} ... {end}; it needs one")
     return filled
 
 
 def texts(figures: Mapping, root: Path) -> dict[Path, str]:
-    """README.md and the model card of every set of weights below `root`, as these figures want them.
+    """README.md, docs/results.md and the model card of every set of weights below `root`, as these figures want them.
 
     The card of a light model that they do not hold keeps the figures that publishing gave it.
 
     Raises:
         NumbersError: figures of some weights are missing, or a place for them.
     """
-    readme = root / "README.md"
-    filled = {readme: fill(readme.read_text(encoding="utf-8"), readme_tables(figures), "README.md")}
+    readme, results = root / README, root / RESULTS
+    text = fill(readme.read_text(encoding="utf-8"), readme_table(figures), str(README))
+    filled = {
+        readme: fill(text, accuracy_sentence(figures), str(README), ACCURACY),
+        results: fill(results.read_text(encoding="utf-8"), results_tables(figures), str(RESULTS)),
+    }
     for card in sorted(root.glob("weights/*/MODEL_CARD.md")):
         modality = card.parent.name.partition("-")[0]
         digest = sha256_of(card.parent / "model.safetensors")
@@ -195,6 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         filled = texts(figures, options.root)
     except (OSError, NumbersError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from None
+    if (clip := options.root / SAMPLE).exists():
+        filled[options.root / README] = fill(filled[options.root / README], sample_answer(clip), str(README), ANSWER)
     (options.root / STORED).write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     for path, text in filled.items():
         path.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 from archives.build import _figures
 from model_defs.networks.weights import sha256_of
 from training.exporting.model_card import FIGURES_END, FIGURES_START
-from training.reporting.numbers import STORED, NumbersError, fill, main, stored_figures, texts
+from training.reporting.numbers import ACCURACY, STORED, NumbersError, fill, main, stored_figures, texts
 
 ROOT = Path(__file__).parents[3]
 ESTIMATE = {"value": 0.8125, "low": 0.7, "high": 1.0}
@@ -34,12 +34,15 @@ MACHINE = {"date": "2026-11-24", "hardware": "a CPU", "torch_threads": 1, "versi
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """A README and the card of one set of weights, with marks and nothing between them."""
+    """A README, a page of results and the card of one set of weights, with marks and nothing between them."""
     folder = tmp_path / "weights" / "audio"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights")
-    for path in (tmp_path / "README.md", folder / "MODEL_CARD.md"):
+    (tmp_path / "docs").mkdir()
+    for path in (tmp_path / "docs" / "results.md", folder / "MODEL_CARD.md"):
         path.write_text(f"before\n\n{FIGURES_START}\n{FIGURES_END}\n\nafter\n")
+    sentence = "\n".join(ACCURACY)
+    (tmp_path / "README.md").write_text(f"before\n\n{sentence}\n\n{FIGURES_START}\n{FIGURES_END}\n\nafter\n")
     return tmp_path
 
 
@@ -48,9 +51,19 @@ def report(project) -> dict:
     digest = sha256_of(project / "weights" / "audio" / "model.safetensors")
     floor = {"counts": MODEL["counts"], "measures": MODEL["measures"]}
     kinds = {"music": {"files": 20, "auroc": 0.995, "warned": 1.0}}
+    artifact = {
+        "sha256": "0",
+        "weights_sha256": digest,
+        "network": "a_net",
+        "size_bytes": 3 * 2**19,
+        "forward_ms": 1.42,
+    }
+    artifact["measured_on"] = {"date": "2026-11-23", "hardware": "a CPU"}
     part = {
-        "artifacts": {"audio int8": {"sha256": "0", "weights_sha256": digest, "size_bytes": 1}},
-        "splits": {"val": {"models": {"audio int8": MODEL}, "floor": floor, "refused": {}}},
+        "artifacts": {"audio fp32": artifact, "audio int8": artifact},
+        "splits": {
+            "val": {"models": {"audio fp32": MODEL, "audio int8": MODEL}, "floor": floor, "refused": {}},
+        },
         "thresholds": {},
         "anomaly": {"audio int8": {"kinds": kinds, "splits": {"val": {"real": {"clips": 32, "warned": 0.0}}}}},
     }
@@ -69,18 +82,22 @@ def report(project) -> dict:
 def test_the_command_writes_one_set_of_figures_everywhere(project, report, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(report))
     main(["--report", str(tmp_path / "report.json"), "--root", str(project)])
-    readme, card = (project / name for name in ("README.md", "weights/audio/MODEL_CARD.md"))
+    readme, results, card = (project / name for name in ("README.md", "docs/results.md", "weights/audio/MODEL_CARD.md"))
     row = "| audio int8 | val | 50 | .812 [.700, 1.000] | .812 [.700, 1.000] | .812 [.700, 1.000] |"
-    for path in (readme, card):
+    for path in (results, card):
         assert row in path.read_text()
+    for path in (readme, results, card):
         assert path.read_text().startswith("before\n")
         assert path.read_text().endswith("after\n")
-    assert "| ensemble (audio int8) | val | 50 |" in readme.read_text()
+    assert "| ensemble (audio int8) | val | 50 |" in results.read_text()
+    assert "| `audio` | `a_net` | .812 [.700, 1.000] | 1.4 ms | 1.5 MiB |" in readme.read_text()
+    assert "one thread, a CPU, 2026-11-23" in readme.read_text()
+    assert "On validation clips, balanced accuracy is 81% for audio, 81% for both together" in readme.read_text()
     assert "| audio int8 | val | after | 0.300 | 0.200 | 0.125 | 0.900 |" in card.read_text()
     assert "| audio int8 | music | 20 | 0.995 | 100% |" in card.read_text()
     stored = (project / STORED).read_text()
     assert "somebody" not in stored
-    before = {path: path.read_text() for path in (readme, card)}
+    before = {path: path.read_text() for path in (readme, results, card)}
     assert texts(json.loads(stored), project) == before  # and writing it again changes nothing
 
     digest = sha256_of(project / "weights" / "audio" / "model.safetensors")
