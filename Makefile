@@ -4,6 +4,7 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 VENV := .venv
 PEERS := .venv-peers
 DOCS := .venv-docs
+CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 RUN := env -u PYTHONPATH $(BIN)/python
 
@@ -129,6 +130,18 @@ $(PEERS)/.installed: $(INSTALLED) loadtest/peers/requirements.lock
 	test -x $(PEERS)/bin/python || $(BIN)/python -m venv --without-pip $(PEERS)
 	$(BIN)/pip --python $(PEERS)/bin/python install --no-deps -r loadtest/peers/requirements.lock
 	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(PEERS)/lib/python*/site-packages)/zz-ours.pth
+	touch $@
+
+.PHONY: protos
+protos: $(INSTALLED)  ## compile the protos in the installed TorchServe into client/torchserve.protoset
+	$(RUN) -m operations.protos
+
+.PHONY: clients
+clients: $(CLIENTS)/.installed  ## kserve, tritonclient and mlserver in an environment of their own, for tests/end_to_end/test_open_inference.py
+
+$(CLIENTS)/.installed: $(INSTALLED) tests/open_inference_clients/requirements.lock
+	test -x $(CLIENTS)/bin/python || $(BIN)/python -m venv --without-pip $(CLIENTS)
+	$(BIN)/pip --python $(CLIENTS)/bin/python install --no-deps -r tests/open_inference_clients/requirements.lock
 	touch $@
 
 .PHONY: docs

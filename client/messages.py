@@ -1,15 +1,16 @@
-"""The gRPC messages of TorchServe's inference service, compiled from the proto file that it ships."""
+"""The gRPC messages of TorchServe's inference service, from torchserve.protoset.
+
+`make protos` compiles that file, with grpcio-tools 1.85.1 from the protos in the jar of TorchServe 0.12.0.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from zipfile import ZipFile
+from importlib.resources import files
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-PROTO = "inference.proto"
+PROTOSET = "torchserve.protoset"
 PROTO_PACKAGE = "org.pytorch.serve.grpc.inference"
 SERVICE = f"{PROTO_PACKAGE}.InferenceAPIsService"
 
@@ -22,23 +23,9 @@ def message(name: str) -> type:
 
 @cache
 def _messages() -> descriptor_pool.DescriptorPool:
-    """The messages of TorchServe's inference.proto, which lies inside its jar."""
-    import google.rpc
-    import grpc_tools
-    import ts
-    from grpc_tools import protoc
-
-    jar = Path(ts.__file__).parent / "frontend" / "model-server.jar"
-    includes = [Path(grpc_tools.__file__).parent / "_proto", Path(next(iter(google.rpc.__path__))).parent.parent]
-    with TemporaryDirectory() as directory:
-        with ZipFile(jar) as archive:
-            archive.extract(PROTO, directory)
-        compiled = Path(directory, "inference.descriptors")
-        paths = [f"--proto_path={path}" for path in (directory, *includes)]
-        if protoc.main(["protoc", *paths, "--include_imports", f"--descriptor_set_out={compiled}", PROTO]):
-            raise RuntimeError(f"protoc cannot compile {PROTO} of {jar}")
-        files = descriptor_pb2.FileDescriptorSet.FromString(compiled.read_bytes())
+    """A pool of its own: in the one that all share, another package's files of the same name would clash."""
     pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
+    content = files("client").joinpath(PROTOSET).read_bytes()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(content).file:
         pool.Add(file)
     return pool

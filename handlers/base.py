@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 import cv2
 import torch
 
-from handlers.contract import Outcome, Request, parse_request, render
-from handlers.exchange import is_grpc
+from handlers.contract import parse_request, render
 from handlers.metrics import Metrics, worker_name
+from handlers.probes import render_probe
 from handlers.reporter import Reporter
+from handlers.request import Outcome, Request
 from handlers.settings import HandlerSettings
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.inference.engine import Engine, Item, load_engine
@@ -83,13 +84,14 @@ class DetectionHandler:
         self.reporter.start()
         logger.info("model %s is warm, source digest %s", context.model_name, self.manifest["digest"])
 
-    def handle(self, rows: Sequence[Mapping[str, Any]], context: Any) -> list[str]:
-        """One JSON body for each row, in order; the statuses are set on the context."""
+    def handle(self, rows: Sequence[Mapping[str, Any]], context: Any) -> list[str | bytes]:
+        """One body for each row, in order; the statuses are set on the context."""
         started = time.perf_counter()
         headers = [context.get_all_request_header(index) for index in range(len(rows))]
         if len(rows) == 1 and headers[0].get("describe") == "True":
             return [json.dumps(self.manifest | {"worker": self._worker()})]
-        requests = [parse_request(row, row_headers) for row, row_headers in zip(rows, headers, strict=True)]
+        max_bytes = self.engine.limits.max_bytes
+        requests = [parse_request(row, own, max_bytes) for row, own in zip(rows, headers, strict=True)]
         judged = iter(self._detect([entry for request in requests for entry in request.entries]))
         if self.engine.n_stuck >= self.max_stuck_threads:
             self._retire()
@@ -121,7 +123,7 @@ class DetectionHandler:
 
     def _detect(self, entries: Sequence[Item | DetectionError]) -> list[Outcome]:
         """An outcome for each entry; those refused on the way in keep their refusal."""
-        if Path(tempfile.gettempdir(), DRAIN_MARK).exists():
+        if _is_draining():
             turned_away = DetectionError(ErrorCode.DRAINING, "the server is about to stop; send the file again")
             return [turned_away if isinstance(entry, Item) else entry for entry in entries]
         items = [entry for entry in entries if isinstance(entry, Item)]
@@ -132,17 +134,26 @@ class DetectionHandler:
             judged = iter([DetectionError(ErrorCode.INTERNAL, "the batch could not be judged")] * len(items))
         return [next(judged) if isinstance(entry, Item) else entry for entry in entries]
 
-    def _respond(self, context: Any, index: int, request: Request, outcomes: Sequence[Outcome]) -> str:
-        status, body = render(request, outcomes, self.engine.name, self.engine.version)
+    def _respond(self, context: Any, index: int, request: Request, outcomes: Sequence[Outcome]) -> str | bytes:
+        if request.probe:
+            response = render_probe(request.probe, self.engine.name, self.engine.version, _is_draining())
+        else:
+            response = render(request, outcomes, self.engine.name, self.engine.version)
         # The phrase and headers hold nothing of the caller's: TorchServe miscounts what is not plain ASCII.
-        context.set_response_status(status, HTTPStatus(status).phrase, index)
-        context.set_response_content_type(index, "application/json")
-        if is_grpc(context, index):
-            # StreamPredictions never ends, and takes the worker down, without this.
-            context.set_response_header(index, "ts_stream_next", "false")
-            # TorchServe answers HTTP with this id as a header, and leaves it out of gRPC.
-            body = f'{{"request_id": "{context.get_request_id(index)}", {body[1:]}'
-        return body
+        context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
+        context.set_response_content_type(index, response.content_type)
+        for name, value in response.headers.items():
+            context.set_response_header(index, name, value)
+        if not request.is_grpc:
+            return response.body
+        # StreamPredictions never ends, and takes the worker down, without this.
+        context.set_response_header(index, "ts_stream_next", "false")
+        # TorchServe answers HTTP with this id as a header, and leaves it out of gRPC.
+        return f'{{"request_id": "{context.get_request_id(index)}", {response.body[1:]}'
+
+
+def _is_draining() -> bool:
+    return Path(tempfile.gettempdir(), DRAIN_MARK).exists()
 
 
 def _device(gpu_id: int | str | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from handlers.contract import Outcome, Request, header
+from handlers.request import Outcome, Request, header
 from model_defs.inference.engine import Item
 
 PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what a proxy's own request id looks like
@@ -43,7 +43,7 @@ class Exchange:
         sent = REQUEST_START.fullmatch(header(headers, "x-request-start") or "")
         return cls(
             request_id=context.get_request_id(index) or "",
-            transport="grpc" if is_grpc(context, index) else "http",
+            transport="grpc" if request.is_grpc else "http",
             status=context.get_response_status(index)[0],
             sizes_bytes=[len(entry.data) if isinstance(entry, Item) else 0 for entry in request.entries],
             outcomes=outcomes,
@@ -64,8 +64,3 @@ class Batch:
     exchanges: Sequence[Exchange]
     duration_s: float
     arrived_s: float
-
-
-def is_grpc(context: Any, index: int) -> bool:
-    """Only gRPC brings no request headers, just those of its parts."""
-    return not any(isinstance(value, str) for value in context.get_all_request_header(index).values())

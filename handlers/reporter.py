@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from handlers.contract import Outcome, Request
 from handlers.exchange import Batch, Exchange
 from handlers.metrics import Metrics
+from handlers.request import Outcome, Request
 from handlers.request_log import log_exchange
 from model_defs.inference.engine import Engine
 
@@ -49,6 +49,7 @@ class Reporter:
             exchanges = [
                 Exchange.of(context, index, request, answers)
                 for index, (request, answers) in enumerate(zip(requests, outcomes, strict=True))
+                if not request.probe
             ]
             self._waiting.put(Batch(exchanges, duration_s, time.time() - duration_s))
         except Exception:

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from handlers.contract import Outcome
 from handlers.exchange import Exchange
+from handlers.request import Outcome
 from model_defs.errors import DetectionError, ErrorCode
 
 SHA256_DIGITS = 12  # enough to find a file again

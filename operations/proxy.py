@@ -24,6 +24,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 
 from client.errors import ClientError
@@ -39,7 +40,7 @@ UPSTREAM_KEY = "upstream_key.conf"
 FOLLOW_MARGIN_S = 900.0  # before any other client of this machine would renew, so that nginx hears of it at once
 FOLLOW_EVERY_S = 1.0
 UNSAFE = r"[\s;{}$'\"\\]"  # would end a value in nginx's configuration, or mean something in it
-PROBES = "location ~ ^/(live|ready)$ { proxy_pass http://ADDRESS; }"
+PROBES = 'location ~ ^/(live|ready)$ { proxy_pass http://ADDRESS; proxy_set_header Authorization ""; }'
 CLIENT_NAME = r"[A-Za-z0-9._-]{1,64}"
 
 
@@ -52,6 +53,7 @@ class ProxySettings:
         grpc_listen: address and port for gRPC.
         inference: host and port of TorchServe's inference API.
         grpc_inference: host and port of its gRPC inference service.
+        ready_model: the model whose workers tell at /v2/health/ready.
         rate_per_minute: requests that each client may send a minute, in the long run.
         burst: requests above that rate which may come at once.
         max_connections: requests of one client at the same time.
@@ -70,6 +72,7 @@ class ProxySettings:
     grpc_listen: str = "127.0.0.1:9070"
     inference: str = "127.0.0.1:8080"
     grpc_inference: str = "127.0.0.1:7070"
+    ready_model: str = "ensemble"
     rate_per_minute: int = 60
     burst: int = 20
     max_connections: int = 8
@@ -123,6 +126,7 @@ def write(directory: Path, settings: ProxySettings, keys: KeySource) -> Path:
     values |= {
         "DIRECTORY": str(directory),
         "MAIN": f"user {settings.user};" if os.geteuid() == 0 else "",
+        "VERSION": version("deepdetect"),
         "RETRY_AFTER_S": str(settings.retry_after_s),
         "TLS": tls,
         "CLIENTS": settings.clients or str(directory / CLIENTS),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -28,7 +30,21 @@ from operations.settings import free_ports
 RETRY_AFTER_S = 2
 MAX_BODY_BYTES = 2 * 2**20
 NOBODY = "127.0.0.1:9"  # the discard port: nothing listens
-CLIENTS = ("passing", "passing-grpc", "limited", "limited-grpc", "neighbour", "patient", "patient-grpc", "large", "odd")
+CLIENTS = (
+    "kserve",
+    "form",
+    "head",
+    "pipeline",
+    "passing",
+    "passing-grpc",
+    "limited",
+    "limited-grpc",
+    "neighbour",
+    "patient",
+    "patient-grpc",
+    "large",
+    "odd",
+)
 
 pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed: apt-get install nginx")
 
@@ -185,6 +201,68 @@ def test_requests_keep_their_id_and_get_one(nginx):
 
 def test_load_balancers_may_ask_for_health(nginx):
     assert requests.get(f"{nginx.address}/ping", timeout=30).json() == {"status": "Healthy"}
+
+
+def get(nginx: Nginx, path: str, *, key: bool = True) -> requests.Response:
+    headers = nginx.keys["kserve"].headers("inference") if key else {}
+    return requests.get(nginx.address + path, headers=headers, timeout=60)
+
+
+def test_health_and_metadata_in_the_forms_of_kserve(nginx):
+    assert get(nginx, "/v2/health/live", key=False).json() == {"live": True}
+    assert get(nginx, "/v2/health/ready", key=False).json() == {"ready": True}
+    assert get(nginx, "/v2", key=False).json()["extensions"] == ["binary_tensor_data"]
+    metadata = get(nginx, "/v2/models/audio").json()
+    assert (metadata["name"], metadata["versions"], metadata["inputs"][0]["datatype"]) == ("audio", ["1.0"], "BYTES")
+    assert get(nginx, "/v2/models/audio/versions/1.0").json() == metadata
+    for path in ("/v2/models/audio/ready", "/v2/models/audio/versions/1.0/ready", "/v1/models/audio"):
+        assert get(nginx, path).json() == {"name": "audio", "ready": True}
+        assert get(nginx, path, key=False).status_code == 401
+    assert get(nginx, "/v2/models/nobody/ready").status_code == 404
+
+
+def test_errors_by_v2_paths_are_strings(nginx):
+    assert get(nginx, "/v2/models/audio", key=False).json()["error"].startswith("unauthorized: ")
+    assert get(nginx, "/v2/repository/index").json()["error"].startswith("not_found: ")
+
+
+def test_a_version_may_stand_in_a_v2_path(nginx, sound):
+    body = {"inputs": [{"name": "data", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(sound).decode()]}]}
+    url, headers = f"{nginx.address}/v2/models/audio/versions/1.0/infer", nginx.keys["kserve"].headers("inference")
+    assert requests.post(url, json=body, headers=headers, timeout=60).json()["model_version"] == "1.0"
+
+
+def test_a_body_that_curl_calls_a_web_form_is_taken_as_the_file(nginx, http, sound):
+    headers = {"Content-Type": "application/x-www-form-urlencoded", **nginx.keys["form"].headers("inference")}
+    answer = requests.post(f"{nginx.address}/predictions/audio", sound, headers=headers, timeout=60).json()
+    assert answer["probabilities"] == http.predict("audio", sound).body["probabilities"]
+
+
+def test_head_is_refused_and_the_connection_lives_on(nginx):
+    with requests.Session() as session:
+        session.headers.update(nginx.keys["head"].headers("inference"))
+        refused = session.head(f"{nginx.address}/predictions/audio", timeout=30)
+        assert (refused.status_code, refused.headers["Allow"], refused.content) == (405, "POST, PUT", b"")
+        assert session.get(f"{nginx.address}/v2/health/live", timeout=30).json() == {"live": True}
+
+
+def test_pipelined_requests_are_answered_in_order(nginx, clip, sound):
+    """TorchServe itself would answer the quick one first."""
+    host, port = nginx.settings.http_listen.split(":")
+    key = nginx.keys["pipeline"].headers("inference")["Authorization"]
+
+    def post(model: str, name: str, body: bytes) -> bytes:
+        head = f"POST /predictions/{model} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {key}\r\n"
+        head += f'Content-Disposition: attachment; filename="{name}"\r\nContent-Length: {len(body)}\r\n\r\n'
+        return head.encode() + body
+
+    slow = post("ensemble", "first", clip(seed=11, duration_s=4.0))
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(
+            slow + post("audio", "second", sound).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+        )
+        received = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert re.findall(rb'"file_name": "(\w+)"', received) == [b"first", b"second"]
 
 
 def test_a_new_key_of_torchserve_is_taken_up(nginx, server, sound):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import threading
@@ -13,6 +14,7 @@ from ts.context import Context, RequestProcessor
 from handlers.base import DRAIN_MARK, DetectionHandler
 from handlers.reporter import Reporter
 from model_defs.errors import DetectionError, ErrorCode
+from model_defs.limits import Limits
 from operations import server
 
 BAD = DetectionError(ErrorCode.UNDECODABLE_MEDIA, "line\nfeed \u2014 and more")
@@ -22,6 +24,7 @@ class EchoEngine:
     """Answers with the file's text; `bad` is refused, `crash` breaks the whole batch."""
 
     name, version, n_stuck = "echo", "1.0", 0
+    limits = Limits(max_bytes=1_000)
     predictors = {"audio": SimpleNamespace(artifact=SimpleNamespace(variant="int8"))}
 
     def detect_batch(self, items):
@@ -124,3 +127,35 @@ def test_a_server_that_is_about_to_stop_turns_away_what_comes(handler, monkeypat
         (503, "draining"),
         (400, "empty_body"),
     ]
+
+
+def test_readiness_is_told_by_a_worker_until_the_server_is_about_to_stop(handler, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    told = []
+    for _ in range(2):
+        batch = context({"X-DeepDetect-Probe": "v2-ready"}, {"Host": "localhost"})
+        ready, judged = handler.handle([{"body": bytearray()}, {"body": bytearray(b"a")}], batch)
+        told.append((batch.get_response_status(0)[0], json.loads(ready), json.loads(judged).get("text")))
+        (tmp_path / DRAIN_MARK).touch()
+    assert told == [(200, {"name": "echo", "ready": True}, "a"), (503, {"name": "echo", "ready": False}, None)]
+
+
+def test_a_compressed_body_is_unpacked_and_never_beyond_the_limit(handler):
+    def send(content: bytes, encoding: str) -> tuple[int, dict]:
+        batch = context({"Content-Encoding": encoding})
+        (text,) = handler.handle([{"body": bytearray(content)}], batch)
+        return batch.get_response_status(0)[0], json.loads(text)
+
+    assert send(gzip.compress(b"abc"), "gzip") == (200, {"text": "abc"})
+    status, refused = send(gzip.compress(bytes(64 * 2**20)), "gzip")
+    assert (status, refused["error"]["code"]) == (413, "too_large")
+
+
+def test_binary_output_is_announced_by_its_header(handler):
+    body = {"inputs": [{"name": "data", "shape": [1], "datatype": "BYTES", "data": ["YQ=="]}]}
+    batch = context({"Host": "localhost"})
+    (answer,) = handler.handle([{"body": body | {"parameters": {"binary_data_output": True}}}], batch)
+    headers = batch.get_response_headers(0)
+    assert headers["content-type"] == "application/octet-stream"
+    json_length = int(headers["Inference-Header-Content-Length"])
+    assert answer[json_length:] == b"\x0d\0\0\0" + b'{"text": "a"}'

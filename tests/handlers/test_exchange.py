@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from ts.context import Context, RequestProcessor
 
-from handlers.contract import Request
-from handlers.exchange import Exchange, is_grpc
+from handlers.exchange import Exchange
+from handlers.request import Request, is_grpc
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.inference.engine import Item
 
@@ -28,8 +28,8 @@ def test_sizes_are_those_of_the_files_that_there_were():
 
 
 def test_grpc_is_told_by_its_want_of_headers():
-    assert is_grpc(context({"data": {"content-type": ""}}), 0)
-    assert not is_grpc(context({"Host": "localhost", "data": {"content-type": ""}}), 0)
+    assert is_grpc({"data": {"content-type": ""}})
+    assert not is_grpc({"Host": "localhost", "data": {"content-type": ""}})
 
 
 @pytest.mark.parametrize(

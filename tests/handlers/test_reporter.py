@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 from ts.context import Context, RequestProcessor
 
-from handlers.contract import Request
 from handlers.reporter import Reporter
+from handlers.request import Request
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.inference.engine import Item
 

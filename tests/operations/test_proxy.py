@@ -95,7 +95,7 @@ def test_clients_logs_and_probes_may_be_elsewhere(tmp_path):
     )
     text = proxy.write(tmp_path, settings, FixedKeys("key")).read_text()
     assert "include /etc/deepdetect/clients.map;" in text
-    assert "location ~ ^/(live|ready)$ { proxy_pass http://127.0.0.1:8083; }" in text
+    assert "location ~ ^/(live|ready)$ { proxy_pass http://127.0.0.1:8083; proxy_set_header" in text
     assert {"worker_processes 2;", "access_log /dev/stdout requests;", "error_log stderr warn;"} <= {
         line.strip() for line in text.splitlines()
     }
