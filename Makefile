@@ -83,8 +83,13 @@ stop:  ## stop the server that `make serve` started
 	@test -x $(BIN)/python || { echo "nothing to stop: .venv is not there"; exit 0; }; $(RUN) -m operations.serve --stop
 
 test: export OMP_NUM_THREADS := 1  # threads that wait for each other on busy cores turn seconds into minutes
-test: archive sample  ## run every test, the end-to-end ones against a real TorchServe included
-	$(RUN) -m pytest
+test: archive sample  ## run every test, the end-to-end ones against a real TorchServe included (COVERAGE=1 prints coverage)
+	$(RUN) -m pytest $(if $(COVERAGE),--cov --cov-report=term)
+
+.PHONY: test-fast
+test-fast: export OMP_NUM_THREADS := 1
+test-fast: artifacts sample  ## the tests that start no server and train nothing: less than two minutes
+	$(RUN) -m pytest -q -m "not server and not slow"
 
 fuzz: FILES ?= 5000
 fuzz: SEED ?= 1
