@@ -5,6 +5,7 @@ VENV := .venv
 PEERS := .venv-peers
 DOCS := .venv-docs
 CLIENTS := .venv-clients
+CONSOLE := .venv-console
 BIN := $(VENV)/bin
 RUN := env -u PYTHONPATH $(BIN)/python
 
@@ -123,6 +124,28 @@ tune: archive sample  ## find batch size, delay, workers and threads for this ma
 loadtest-readme: FOLDER ?= build/loadtest/latest
 loadtest-readme: $(INSTALLED)  ## write the results of the last `make loadtest` into docs/results.md and README.md (FOLDER=another)
 	$(RUN) -m loadtest.report.readme $(FOLDER)
+
+.PHONY: console console-test console-pictures
+console: $(CONSOLE)/.installed  ## a page for reviewers, over the server of `make serve`: http://127.0.0.1:8090 (OPTIONS="--help" for more)
+	env -u PYTHONPATH $(CONSOLE)/bin/python -m console $(OPTIONS)
+
+console-test: export OMP_NUM_THREADS := 1
+console-test: archive sample $(CONSOLE)/.tested  ## test the console over a real TorchServe, in a real Chromium (Debian's chromium)
+	env -u PYTHONPATH $(CONSOLE)/bin/python -m pytest tests/console
+
+console-pictures: archive sample $(CONSOLE)/.tested  ## take the pictures of the console in docs/images
+	env -u PYTHONPATH $(CONSOLE)/bin/python -m tests.console.pictures
+
+# As with the peers: its few packages lie beside ours, the rest comes from .venv.
+$(CONSOLE)/.installed: $(INSTALLED) console/requirements.lock
+	test -x $(CONSOLE)/bin/python || $(BIN)/python -m venv --without-pip $(CONSOLE)
+	$(BIN)/pip --python $(CONSOLE)/bin/python install --no-deps -r console/requirements.lock
+	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(CONSOLE)/lib/python*/site-packages)/zz-ours.pth
+	touch $@
+
+$(CONSOLE)/.tested: $(CONSOLE)/.installed console/requirements-test.lock
+	$(BIN)/pip --python $(CONSOLE)/bin/python install --no-deps -r console/requirements-test.lock
+	touch $@
 
 .PHONY: peers
 peers: archive sample $(PEERS)/.installed  ## our server and runtime beside others: build/peers/ (QUICK=1 for a look)

@@ -36,11 +36,13 @@ class UnknownClipError(LookupError):
 
 
 def services(request: Request) -> Services:
+    """The parts of the console."""
     found: Services = request.app.state.services
     return found
 
 
 def session_of(request: Request) -> Session:
+    """The caller's session, which the guard has found."""
     session: Session = request.scope["state"]["session"]
     return session
 
@@ -98,18 +100,21 @@ async def clip_media(request: Request) -> Response:
 
 
 async def cancel_clip(request: Request) -> Response:
+    """Takes a file out of the queue."""
     clip = clip_of(request)
     services(request).queue.cancel(session_of(request), clip)
     return JSONResponse(clip.summary())
 
 
 async def retry_clip(request: Request) -> Response:
+    """Sends a file again that failed or was cancelled."""
     clip = clip_of(request)
     services(request).queue.retry(session_of(request), clip)
     return JSONResponse(clip.summary())
 
 
 async def remove_clip(request: Request) -> Response:
+    """Forgets a file."""
     session_of(request).remove(clip_of(request))
     return Response(status_code=204)
 
@@ -184,6 +189,7 @@ async def show_models(request: Request) -> Response:
 
 
 async def show_health(request: Request) -> Response:
+    """Workers, queues, latency and cache."""
     return JSONResponse(await run_in_threadpool(services(request).health.read))
 
 
@@ -261,10 +267,12 @@ def _details(request: Request, clip: Clip) -> Record:
 
 
 async def unknown_clip(request: Request, error: Exception) -> Response:
+    """For `UnknownClipError`."""
     return refused(404, "unknown_clip", "this session has no such file")
 
 
 async def server_unreachable(request: Request, error: Exception) -> Response:
+    """For errors of the connection to the server."""
     return refused(502, "server", str(error))
 
 

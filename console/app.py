@@ -67,6 +67,7 @@ async def end(request: Request) -> Response:
 
 
 async def ping(request: Request) -> Response:
+    """Whether the console runs."""
     return PlainTextResponse("ok")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from operations.server import PROJECT_DIR
 from samples.clip import make_sample
-from tests.console.conftest import needs_console
+from tests.console.environment import needs_console
 
 pytestmark = needs_console
 

@@ -9,7 +9,7 @@ import pytest
 
 from samples.clip import make_sample
 from tests.console.browsing import DONE, page_of, serious_violations
-from tests.console.conftest import needs_browser, needs_console
+from tests.console.environment import needs_browser, needs_console
 
 pytestmark = [needs_console, needs_browser]
 

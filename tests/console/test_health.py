@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="the console's packages are not here: make console-test")
 
-from console.health import Counters, difference, histogram_quantile, model_card, parse  # noqa: E402
+from console.health import Counters, difference, histogram_quantile, model_card, parse
 
 PAGE = """\
 # HELP deepdetect_handler_seconds Torchserve prometheus histogram metric with unit: Seconds
