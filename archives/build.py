@@ -96,6 +96,8 @@ def build_archive(
             manifest = _stage_artifact(source, stage / "artifacts" / modality)
             said = {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
             record["artifacts"][modality] = said | {"figures": _figures(root, modality, manifest)}
+        if fused := _fused_figures(root, record["artifacts"]):
+            record["figures"] = fused
         record["source_digest"] = tree_digest(stage, PACKAGES)
         record["digest"] = _digest([record["source_digest"], tree_digest(stage, ["artifacts"]), config.read_text()])
         (stage / "deepdetect.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
@@ -208,6 +210,24 @@ def _figures(root: Path, modality: str, manifest: Mapping[str, Any]) -> dict[str
         for split, variants in manifest.get("metrics", {}).items()
     }
     return {"of": "networks when published", "date": None, "splits": splits}
+
+
+def _fused_figures(root: Path, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the fused verdict is worth: {"date", "splits": {split: {"measures": ...}}}.
+
+    {} where the report is of other weights, or of one modality.
+    """
+    path = root / "weights" / "report.json"
+    report = json.loads(path.read_text()) if path.exists() else {}
+    fused = report.get("ensemble", {"variants": {}})
+    digests = {
+        modality: report["modalities"][modality]["weights_sha256"].get(name)
+        for modality, name in fused["variants"].items()
+    }
+    if len(artifacts) < 2 or digests != {modality: one["weights_sha256"] for modality, one in artifacts.items()}:
+        return {}
+    splits = {split: rows["ensemble"] for split, rows in fused["splits"].items()}
+    return {"date": report["machine"]["date"], "splits": splits}
 
 
 def _run_archiver(name: str, version: str, shim: Path, config: Path, stage: Path, output: Path) -> None:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,7 +90,7 @@ class DetectionHandler:
         started = time.perf_counter()
         headers = [context.get_all_request_header(index) for index in range(len(rows))]
         if len(rows) == 1 and headers[0].get("describe") == "True":
-            return [json.dumps(self.manifest | {"worker": self._worker()})]
+            return [json.dumps(self.manifest | {"worker": self._worker(), "limits": asdict(self.engine.limits)})]
         max_bytes = self.engine.limits.max_bytes
         requests = [parse_request(row, own, max_bytes) for row, own in zip(rows, headers, strict=True)]
         judged = iter(self._detect([entry for request in requests for entry in request.entries]))

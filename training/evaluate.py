@@ -137,6 +137,7 @@ def _modality(contenders: Sequence[Contender], scores: Mapping[str, ClipScores],
                 **figures.breakdown(found, one, resampling),
                 "calibration": figures.calibration(found, one),
                 "roc": figures.roc(found.labels, p_fake),
+                **figures.curves(found.labels, p_fake),
             }
     if "val" in scores:
         for one in contenders:
@@ -220,6 +221,8 @@ def _ensemble(
         part["splits"][split] = {
             name: figures.overall(found.labels, p_fake, found.groups, 0.5, resampling) for name, p_fake in rows.items()
         }
+        if len(set(found.labels)) == 2:
+            part["splits"][split]["ensemble"] |= figures.curves(found.labels, rows["ensemble"])
         if split == "val" and len(set(found.labels)) == 2:
             part["fusion"] = figures.fusion(found)
     if "val" in fused:

@@ -138,6 +138,23 @@ def test_figures_of_the_exported_files_go_before_those_of_the_networks(tmp_path,
     assert built["audio"]["figures"]["of"] == "networks when published"
 
 
+@pytest.mark.parametrize(("digest_of_audio", "is_told"), [("0" * 64, True), ("2" * 64, False)])
+def test_figures_of_the_fused_verdict_belong_to_both_weights(tmp_path, artifacts, digest_of_audio, is_told):
+    root = copy_of_the_sources(tmp_path / "root")
+    parts = {
+        modality: {"weights_sha256": {f"{modality} fp32": digest}, "splits": {}}
+        for modality, digest in (("video", "0" * 64), ("audio", digest_of_audio))
+    }
+    rows = {"ensemble": {"measures": {"auc": 0.9}}, "audio of the pairs": {}}
+    fused = {"variants": {"video": "video fp32", "audio": "audio fp32"}, "splits": {"val": rows}}
+    (root / "weights").mkdir()
+    report = {"machine": {"date": "2026-11-24"}, "modalities": parts, "ensemble": fused}
+    (root / "weights" / "report.json").write_text(json.dumps(report))
+    with zipfile.ZipFile(build("ensemble", tmp_path, artifacts, root)) as archive:
+        told = json.loads(archive.read("deepdetect.json")).get("figures")
+    assert told == ({"date": "2026-11-24", "splits": {"val": {"measures": {"auc": 0.9}}}} if is_told else None)
+
+
 @pytest.mark.parametrize("change", ["source", "artifact", "config"])
 def test_the_digest_changes_with_whatever_changes(tmp_path, artifacts, change):
     root = copy_of_the_sources(tmp_path / "root")

@@ -115,7 +115,9 @@ def test_a_fault_in_the_metrics_costs_no_answer(handler, caplog):
 
 def test_a_describe_request_gets_the_archives_manifest_and_the_worker(handler):
     (text,) = handler.handle([{}], context({"describe": "True"}))
-    assert json.loads(text) == {"digest": "abc", "worker": {"pid": os.getpid(), "variants": {"audio": "int8"}}}
+    told = json.loads(text)
+    assert told.pop("limits")["max_bytes"] == handler.engine.limits.max_bytes
+    assert told == {"digest": "abc", "worker": {"pid": os.getpid(), "variants": {"audio": "int8"}}}
 
 
 def test_a_server_that_is_about_to_stop_turns_away_what_comes(handler, monkeypatch, tmp_path):

@@ -25,6 +25,7 @@ from training.evaluation.metrics import (
 from training.evaluation.scores import Scores
 
 FALSE_ALARM_RATES = (0.01, 0.05, 0.10)  # that thresholds are chosen for
+THRESHOLD_GRID = tuple(round(0.02 * step, 2) for step in range(51))  # that a slider moves along
 DIGITS = 4
 CURVE_MEASURES = ("auc", "balanced_accuracy")
 
@@ -221,6 +222,19 @@ def roc(labels: np.ndarray, p_fake: np.ndarray) -> dict:
     """The points of the ROC."""
     false_alarms, hits, _ = roc_curve(labels, p_fake)
     return plain({"false_alarms": false_alarms.tolist(), "hits": hits.tolist()})
+
+
+def curves(labels: np.ndarray, p_fake: np.ndarray) -> dict:
+    """What a threshold and a probability are worth: TPR and FPR along a grid of thresholds; reliability.
+
+    At a threshold, clips with P(fake) equal to it count as fake, as in an answer.
+    """
+    flagged = p_fake[:, None] >= np.array(THRESHOLD_GRID) - 1e-9
+    rates = {"tpr": flagged[labels == 1].mean(0).tolist(), "fpr": flagged[labels == 0].mean(0).tolist()}
+    return {
+        "operating_points": plain({"thresholds": list(THRESHOLD_GRID), **rates}),
+        "reliability": plain(reliability(labels, p_fake)),
+    }
 
 
 def plain(value):

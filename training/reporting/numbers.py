@@ -27,6 +27,7 @@ STORED = Path("weights/report.json")
 README, RESULTS = Path("README.md"), Path("docs/results.md")
 SHOWN = {"auc": "ROC-AUC", "eer": "EER", "balanced_accuracy": "balanced accuracy"}
 CALIBRATION_STAGES = ("before", "after", "crossfit")
+CURVE_KEYS = ("operating_points", "reliability")  # what the console shows of a threshold and a probability
 CALIBRATION_KEYS = ("ece", "ece_balanced", "cllr")
 SPLIT_NAMES = {"val": "validation", "test": "unseen generators"}  # in the README
 MEASURED_ON = {"val": "validation clips", "test": "people and generators that training has not seen"}
@@ -88,7 +89,16 @@ def _model(found: Mapping) -> dict:
 
 
 def _measures(found: Mapping) -> dict:
-    return {"counts": found["counts"], "measures": found["measures"]}
+    curves = {key: found[key] for key in CURVE_KEYS if key in found}
+    return {"counts": found["counts"], "measures": found["measures"], **curves}
+
+
+def _json(figures: Mapping) -> str:
+    """Indented, but lists of numbers on one line: a curve has hundreds."""
+    text = json.dumps(figures, indent=1, sort_keys=True)
+    return re.sub(
+        r"\[[-+\d.e,\s]+\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
+    )
 
 
 def readme_table(figures: Mapping) -> str:
@@ -270,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(f"{parser.prog}: {error}") from None
     if (clip := options.root / SAMPLE).exists():
         filled[options.root / README] = fill(filled[options.root / README], sample_answer(clip), str(README), ANSWER)
-    (options.root / STORED).write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (options.root / STORED).write_text(_json(figures) + "\n", encoding="utf-8")
     for path, text in filled.items():
         path.write_text(text, encoding="utf-8")
     print("written:", ", ".join(str(path) for path in [STORED, *filled]))

@@ -70,3 +70,13 @@ def test_subset_is_balanced_spread_and_the_same_each_time(n_clips):
     labels = [one.label for one in chosen]
     assert labels.count(0) == labels.count(1) == min(n_clips // 2, 6)
     assert len({one.group for one in chosen if not one.label}) == min(n_clips // 2, 4)
+
+
+def test_curves_count_a_clip_at_the_threshold_as_fake():
+    labels, p_fake = np.array([0, 0, 1, 1]), np.array([0.1, 0.5, 0.5, 0.9])
+    found = figures.curves(labels, p_fake)
+    points = found["operating_points"]
+    rates = dict(zip(points["thresholds"], zip(points["tpr"], points["fpr"], strict=True), strict=True))
+    assert len(rates) == 51
+    assert (rates[0.0], rates[0.5], rates[0.52], rates[1.0]) == ((1.0, 1.0), (1.0, 0.5), (0.5, 0.0), (0.0, 0.0))
+    assert found["reliability"] == {"predicted": [0.1, 0.5, 0.9], "observed": [0.0, 0.5, 1.0], "counts": [1, 2, 1]}

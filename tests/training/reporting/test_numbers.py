@@ -28,6 +28,7 @@ MODEL = {
     },
     "by_source": {"somebody": {}},
     "roc": {},
+    "operating_points": {"thresholds": [0.0, 0.5], "tpr": [1.0, 0.75], "fpr": [1.0, 0.125]},
 }
 MACHINE = {"date": "2026-11-24", "hardware": "a CPU", "torch_threads": 1, "versions": {"torch": "2.8.0+cu128"}}
 
@@ -97,6 +98,7 @@ def test_the_command_writes_one_set_of_figures_everywhere(project, report, tmp_p
     assert "| audio int8 | music | 20 | 0.995 | 100% |" in card.read_text()
     stored = (project / STORED).read_text()
     assert "somebody" not in stored
+    assert '"tpr": [1.0, 0.75]' in stored  # a list on one line
     before = {path: path.read_text() for path in (readme, results, card)}
     assert texts(json.loads(stored), project) == before  # and writing it again changes nothing
 
