@@ -18,17 +18,29 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class VideoSpec:
-    """What a video network is fed: face crops of shape (n_frames, 3, size_px, size_px)."""
+    """What a video network is fed: face crops of shape (n_frames, 3, size_px, size_px).
+
+    Attributes:
+        n_frames: frames sampled evenly over the whole clip.
+        size_px: side of the square face crop.
+        face_margin: part of the face box's side added on each side.
+        align_eyes: rotate so that the eyes lie level.
+        face_detector: see model_defs.preprocessing.face_detection.DETECTORS.
+        detect_size_px: long side of the copy that faces are sought on.
+        detect_every: sampled frames from one detection to the next.
+        mean: of each colour channel, 0 to 1, subtracted.
+        std: of each colour channel, divided by.
+    """
 
     modality = "video"
 
-    n_frames: int = 10  # frames sampled evenly over the whole clip
-    size_px: int = 224  # side of the square face crop
-    face_margin: float = 0.3  # part of the face box's side added on each side
-    align_eyes: bool = True  # rotate so that the eyes lie level
-    face_detector: str = "mtcnn"  # see model_defs.preprocessing.face_detection.DETECTORS
-    detect_size_px: int = 256  # long side of the copy that faces are sought on
-    detect_every: int = 3  # sampled frames from one detection to the next
+    n_frames: int = 10
+    size_px: int = 224
+    face_margin: float = 0.3
+    align_eyes: bool = True
+    face_detector: str = "mtcnn"
+    detect_size_px: int = 256
+    detect_every: int = 3
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -40,22 +52,37 @@ class VideoSpec:
 
 @dataclass(frozen=True)
 class AudioSpec:
-    """What an audio network is fed: feature windows of shape (n_steps, n_features)."""
+    """What an audio network is fed: feature windows of shape (n_steps, n_features).
+
+    Attributes:
+        rate_hz: samples a second that every clip is brought to.
+        window_s: length of one scored window.
+        max_windows: a longer clip is scored at this many windows, spread evenly.
+        features: one of AUDIO_FEATURES.
+        n_mfcc: with mfcc, cepstra, to which two derivatives are added.
+        n_mels: with mfcc, mel bands that the cepstra are of.
+        n_bands: with linear_bands, log energies of bands of equal width.
+        n_fft: samples in one analysis frame: 64 ms at the defaults.
+        hop_length: samples from one frame to the next: 16 ms at the defaults.
+        trim_db: below the peak by this much is silence.
+        level_dbfs: RMS level that every clip is brought to.
+        min_speech_s: less sound than this after trimming is refused.
+    """
 
     modality = "audio"
 
     rate_hz: int = 16_000
-    window_s: float = 4.0  # length of one scored window
-    max_windows: int = 8  # a longer clip is scored at this many windows, spread evenly
-    features: str = "mfcc"  # one of AUDIO_FEATURES
-    n_mfcc: int = 40  # mfcc: cepstra, to which two derivatives are added
-    n_mels: int = 80  # mfcc: mel bands that the cepstra are of
-    n_bands: int = 80  # linear_bands: log energies of bands of equal width
-    n_fft: int = 1_024  # samples in one analysis frame: 64 ms
-    hop_length: int = 256  # samples from one frame to the next: 16 ms
-    trim_db: float = 40.0  # below the peak by this much is silence
-    level_dbfs: float = -23.0  # RMS level that every clip is brought to
-    min_speech_s: float = 0.2  # less sound than this after trimming is refused
+    window_s: float = 4.0
+    max_windows: int = 8
+    features: str = "mfcc"
+    n_mfcc: int = 40
+    n_mels: int = 80
+    n_bands: int = 80
+    n_fft: int = 1_024
+    hop_length: int = 256
+    trim_db: float = 40.0
+    level_dbfs: float = -23.0
+    min_speech_s: float = 0.2
 
     def __post_init__(self) -> None:
         if self.features not in AUDIO_FEATURES:

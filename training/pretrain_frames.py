@@ -17,7 +17,7 @@ from torch import nn
 from model_defs.networks.registry import NETWORKS, build_network
 from model_defs.networks.video import FrameScoreNet
 from model_defs.networks.weights import load_weights
-from training.run.config import FramesModel, backbone_weights, input_spec, video_parser, video_training
+from training.run.config import FramesModel, input_spec, video_parser, video_training
 from training.run.lifecycle import Prepared, command, train
 from training.run.options import OptionsParser
 from training.tasks.video import VideoTask
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         if settings["init"]:
             net = load_weights(settings["init"])[0]
         else:
-            net = build_network(settings["network"], backbone_weights(settings), settings["allow_random"])
+            net = build_network(settings["network"], settings["backbone_weights"], settings["allow_random"])
         training = video_training(settings, spec, device)
         task = VideoTask(settings["network"], spec, train_clips, val_clips, training)
         if not is_whole:

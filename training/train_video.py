@@ -12,7 +12,7 @@ from torch import nn
 
 from model_defs.networks.registry import build_network
 from model_defs.networks.weights import load_weights
-from training.run.config import VideoModel, backbone_weights, input_spec, video_parser, video_training
+from training.run.config import VideoModel, input_spec, video_parser, video_training
 from training.run.lifecycle import Prepared, command, train
 from training.run.options import OptionsParser, Settings
 from training.tasks.frame_net import load_backbone
@@ -61,7 +61,7 @@ def _network(settings: Settings) -> nn.Module:
         net = build_network(settings["network"])
         load_backbone(net, settings["init_backbone"])
     else:
-        net = build_network(settings["network"], backbone_weights(settings), settings["allow_random"])
+        net = build_network(settings["network"], settings["backbone_weights"], settings["allow_random"])
     net.backbone.requires_grad_(not settings["freeze_backbone"])
     return net
 

@@ -41,7 +41,7 @@ from training.exporting.quantization import (
 from training.fit_audio import KernelFit
 from training.loop.checkpoint import RunError
 from training.loop.engine import seed_everything
-from training.run.config import backbone_weights, input_spec
+from training.run.config import input_spec
 from training.run.lifecycle import Prepared
 
 MODEL_FILE = "model.pt"  # in the output folder: the compressed network, as a checkpoint
@@ -247,7 +247,7 @@ def _student(work: CompressionSession, network: str) -> nn.Module:
             raise RunError(f"init: {start} is a {record['network']}; the student is a {network}")
         return net.train()
     if isinstance(work.spec, VideoSpec):
-        return build_network(network, backbone_weights(work.settings), work.settings["allow_random"])
+        return build_network(network, work.settings["backbone_weights"], work.settings["allow_random"])
     return build_network(network)
 
 

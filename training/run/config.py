@@ -117,7 +117,7 @@ class FramesModel:
     """
 
     network: str = "efficientnet_b0_bilstm"
-    backbone_weights: str = "imagenet"
+    backbone_weights: str | None = "imagenet"
     allow_random: bool = False
     init: Path | None = None
 
@@ -164,7 +164,7 @@ def video_parser(script: str, model: type, defaults: Mapping[str, Any], **texts:
         Section("model", model),
         _LOOP,
         Section("epochs of clips", VideoTraining, VIDEO_NAMES, frozenset({"train_px", "device"})),
-        Section("input of the network, in training and serving (default: its own)", VideoSpec, unset=None),
+        Section("input of the network", VideoSpec, unset=None),
     )
     return _parser(script, "video", sections, defaults, texts)
 
@@ -176,7 +176,7 @@ def audio_parser(script: str, defaults: Mapping[str, Any], **texts: str) -> Opti
         Section("model", AudioModel),
         _LOOP,
         Section("epochs of windows", AudioTraining, AUDIO_NAMES, frozenset({"device"})),
-        Section("input of the network, in training and serving (default: its own)", AudioSpec, unset=None),
+        Section("input of the network", AudioSpec, unset=None),
     )
     return _parser(script, "audio", sections, defaults, texts)
 
@@ -188,7 +188,7 @@ def audio_fit_parser(script: str, fit: type, more: Sequence[Section] = (), **tex
         Section("model", StatisticsModel),
         Section("fit", fit),
         *more,
-        Section("input of the network, in training and serving (default: its own)", AudioSpec, unset=None),
+        Section("input of the network", AudioSpec, unset=None),
     )
     networks = [name for name, network in NETWORKS.items() if network.create is StatisticsNet]
     return _parser(script, "audio", sections, {}, texts, networks=networks)
@@ -209,11 +209,6 @@ def video_training(settings: Settings, spec: VideoSpec, device: str) -> VideoTra
     frozen = settings["freeze_batch_norm"] or settings.values.get("freeze_backbone", False)
     size_px = settings["train_px"] or spec.size_px
     return settings.make(VideoTraining, size_px=size_px, freeze_batch_norm=frozen, device=device)
-
-
-def backbone_weights(settings: Settings) -> str | None:
-    """What `build_network` is to load into the backbone."""
-    return None if settings["backbone_weights"] == "none" else settings["backbone_weights"]
 
 
 def saved_data(checkpoint: Path) -> DataConfig:
