@@ -23,7 +23,7 @@ PAGES = [
 
 
 def test_every_error_code_is_documented_with_its_status():
-    assert _documented_codes("## Refusals") == {code.value: str(code.status) for code in ErrorCode}
+    assert _documented_codes("## Errors") == {code.value: str(code.status) for code in ErrorCode}
 
 
 def test_every_refusal_of_the_proxy_is_documented_with_its_status():
