@@ -11,6 +11,7 @@ from model_defs.caching.memory import MAX_BYTES, MAX_ITEMS
 from model_defs.limits import MIB
 
 STORES = ("memory", "embedded", "redis")
+STORE_VARIABLE = "DEEPDETECT_CACHE_STORE"  # beats the setting: one archive serves alone and beside others
 URL_VARIABLE = "DEEPDETECT_REDIS_URL"  # where a password belongs: the archive, which holds the settings, is no secret
 
 
@@ -22,7 +23,8 @@ class CacheSettings:
         max_items: answers, and apart from them preprocessed samples, in the memory of each worker; 0 turns the cache
             off, the store included.
         max_bytes: bytes of either in the memory of each worker.
-        store: what workers share: `memory` nothing, `embedded` a file on this machine, `redis` a Redis server.
+        store: what workers share: `memory` nothing, `embedded` a file on this machine, `redis` a Redis server; the
+            environment variable DEEPDETECT_CACHE_STORE beats what a configuration says.
         path: directory of the embedded store; empty: `deepdetect-cache` in the temporary directory (TMPDIR, TEMP).
         url: of the Redis server, as in `redis://:password@host:6379/0` or `rediss://` for TLS; empty: the environment
             variable DEEPDETECT_REDIS_URL.
@@ -81,6 +83,8 @@ class CacheSettings:
         if record is not None and not isinstance(record, Mapping):
             raise ValueError(f"cache: is {record!r}; a section with settings was expected")
         values = dict(record or {})
+        if store := os.environ.get(STORE_VARIABLE):
+            values["store"] = store
         known = {setting.name for setting in fields(cls)}
         if unknown := set(values) - known:
             raise ValueError(f"cache: unknown setting {sorted(unknown)}; allowed: {', '.join(sorted(known))}")

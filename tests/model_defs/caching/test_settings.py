@@ -41,3 +41,11 @@ def test_the_url_may_come_from_the_environment_and_is_not_shown(monkeypatch):
 
 def test_no_items_means_off():
     assert not CacheSettings(max_items=0).is_on
+
+
+def test_the_environment_may_choose_another_store(monkeypatch):
+    monkeypatch.setenv("DEEPDETECT_CACHE_STORE", "memory")
+    assert CacheSettings.from_dict({"store": "embedded"}).store == "memory"
+    monkeypatch.setenv("DEEPDETECT_CACHE_STORE", "redsi")
+    with pytest.raises(ValueError, match="store is 'redsi'; allowed: memory, embedded, redis"):
+        CacheSettings.from_dict(None)
