@@ -75,7 +75,7 @@ release: artifacts sample  ## build VERSION=2.0 of MODEL (ensemble), register it
 	$(RUN) -m archives.build $(MODEL) --version $(VERSION) $(if $(LIGHT),--light)
 	$(RUN) -m operations.release register $(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote)
 
-serve: archive sample  ## start TorchServe, wait until it is ready, judge the sample over HTTP and gRPC
+serve: archive sample  ## start TorchServe, wait until it is ready, run detection on the sample over HTTP and gRPC
 	$(RUN) -m operations.serve
 
 key: $(INSTALLED)  ## print the header with the server's key, for curl -H "$$(make -s key)" (API=management for the other)
@@ -95,10 +95,10 @@ test-fast: artifacts sample  ## the tests that start no server and train nothing
 
 fuzz: FILES ?= 5000
 fuzz: SEED ?= 1
-fuzz: $(INSTALLED)  ## throw FILES damaged files at the decoder, each in a process that may die (SEED=n for others)
+fuzz: $(INSTALLED)  ## decode FILES damaged files, each in a process of its own (SEED=n for others)
 	$(RUN) -m tests.hostile --crafted --files $(FILES) --seed $(SEED)
 
-chaos: archive  ## kill a worker, fill the queue, stop the server, all under load: what is lost, and how soon it is back
+chaos: archive  ## kill a worker, fill the queue, stop the server, all under load: what is lost, and how fast it recovers
 	$(RUN) -m loadtest.chaos
 
 soak: SOAK_MINUTES ?= 10
@@ -111,11 +111,11 @@ bench: $(STANDARD) $(LIGHTER) sample  ## time every variant, the light ones too,
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
 	$(RUN) -m loadtest.measure.cache_cost
 
-loadtest: archive sample  ## every load scenario and the benchmark table: build/loadtest/latest (QUICK=1 for a look, SCENARIO=name for one)
+loadtest: archive sample  ## every load scenario and the benchmark table: build/loadtest/latest (QUICK=1 for a short run, SCENARIO=name for one)
 	$(RUN) -m loadtest $(if $(QUICK),--quick) $(foreach name,$(SCENARIO),--scenario $(name))
 
 .PHONY: gate
-gate: archive sample  ## fail where the archives have become slower: than this machine's baseline, or AGAINST=REVISION (STORE=1, ROUNDS=n)
+gate: archive sample  ## the perf-regression check: fail where the archives are slower than this machine's baseline, or AGAINST=REVISION (STORE=1, ROUNDS=n)
 	$(RUN) -m loadtest.gate $(if $(AGAINST),--against $(AGAINST)) $(if $(STORE),--store) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: tune
@@ -149,7 +149,7 @@ $(CONSOLE)/.tested: $(CONSOLE)/.installed console/requirements-test.lock
 	touch $@
 
 .PHONY: peers
-peers: archive sample $(PEERS)/.installed  ## our server and runtime beside others: build/peers/ (QUICK=1 for a look)
+peers: archive sample $(PEERS)/.installed  ## compare our server and runtime with others: build/peers/ (QUICK=1 for a short run)
 	$(RUN) -m loadtest.peers $(if $(QUICK),--quick)
 	env -u PYTHONPATH $(PEERS)/bin/python -m training.runtimes $(if $(QUICK),--repeats 7) \
 		--dataset video=$(VIDEO_DATA) audio=$(AUDIO_DATA)
@@ -206,17 +206,17 @@ $(DEPLOY)/.checkov: deploy/checkov.lock $(DEPLOY)/.installed
 	$(BIN)/pip --python $(DEPLOY)/checkov/bin/python install --no-deps -r deploy/checkov.lock
 	touch $@
 
-numbers: $(INSTALLED)  ## write the figures of the last `make evaluate SPLIT="val test"` into README, docs, model cards and weights/report.json
+numbers: $(INSTALLED)  ## write the metrics of the last `make evaluate SPLIT="val test"` into README, docs, model cards and weights/report.json
 	$(RUN) -m training.reporting.numbers
 
 .PHONY: compress
 compress: STEP ?= static
 compress: CHECKPOINT ?= runs/audio/model.pt
 compress: DATASET ?= $(AUDIO_DATA)
-compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or distill of CHECKPOINT with DATASET: figures before and after (OPTIONS=...)
+compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or distill of CHECKPOINT with DATASET: metrics before and after (OPTIONS=...)
 	$(RUN) -m training.compress $(STEP) $(CHECKPOINT) --dataset $(DATASET) $(OPTIONS)
 
-evaluate: $(STANDARD) $(LIGHTER)  ## figures, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
+evaluate: $(STANDARD) $(LIGHTER)  ## metrics, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
 	$(RUN) -m training.evaluate --artifact $(dir $(STANDARD) $(LIGHTER)) --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
 		--split $(or $(SPLIT),val) $(if $(QUICK),--quick)
 
@@ -234,7 +234,7 @@ FRAMES = --dataset $(VIDEO_DATA) $(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA
 TRAIN_FRAMES = $(RUN) -m training.pretrain_frames $(FRAMES) --no-export
 DISTILL = $(RUN) -m training.compress distill
 
-# Two networks that see the face at two sizes, each of which tells other forgeries, teach one.
+# One network distilled from two teachers that see the face at two sizes, each better at other forgeries.
 train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
 	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --backbone-weights $(BACKBONE) --save-path runs/efficientnet_b0_frames_112/start.pt
 	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --init runs/efficientnet_b0_frames_112/start.last.pt --epochs 10 --lr 0.00025
@@ -243,7 +243,7 @@ train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of
 		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video
 
 .PHONY: train-light
-train-light: $(INSTALLED) $(LITE)  ## teach the light models what others know (after train-video and train-audio)
+train-light: $(INSTALLED) $(LITE)  ## distill the light models (after train-video and train-audio)
 	$(DISTILL) runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --backbone-weights $(LITE) --output runs/video-light
 	$(DISTILL) runs/audio/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
 
@@ -270,5 +270,5 @@ lock: $(INSTALLED)  ## resolve pyproject.toml with the extra [dev] into requirem
 	grep -E '^(nvidia-|triton)' build/freeze.txt > requirements-cuda.lock
 	grep -vE '^(nvidia-|triton)' build/freeze.txt > requirements.lock
 
-clean: stop  ## remove everything that was built, but for .venv
+clean: stop  ## remove everything that was built, except .venv
 	rm -rf build archives/*.mar archives/releases.json logs
