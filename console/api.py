@@ -238,7 +238,8 @@ async def _predict(request: Request, clip: Clip, **call: Any) -> Record:
             return {"answer": None, "error": {"code": "upload_lost", "message": "the upload is gone"}, "took_s": 0.0}
         return detector.predict(data, clip.name, **call).record
 
-    return await run_in_threadpool(run)
+    outcome: Record = await run_in_threadpool(run)
+    return outcome
 
 
 def _details(request: Request, clip: Clip) -> Record:

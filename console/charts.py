@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -19,8 +19,13 @@ def timeline_svg(answer: Mapping[str, Any], explanation: Mapping[str, Any], thre
     if not found:
         return Markup("")
     end_s = max(max(track.ends_s) for track in found) or 1.0
-    x = lambda at_s: LEFT + (WIDTH - LEFT - 4) * at_s / end_s  # noqa: E731
-    y = lambda p_fake: 4 + (HEIGHT - BOTTOM - 8) * (1 - p_fake)  # noqa: E731
+
+    def x(at_s: float) -> float:
+        return LEFT + (WIDTH - LEFT - 4) * at_s / end_s
+
+    def y(p_fake: float) -> float:
+        return 4 + (HEIGHT - BOTTOM - 8) * (1 - p_fake)
+
     parts = [
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH}" y1="{y(level):.1f}" y2="{y(level):.1f}"/>'
         f'<text x="{LEFT - 4}" y="{y(level) + 4:.1f}" text-anchor="end">{level:.0%}</text>'
@@ -36,7 +41,7 @@ def timeline_svg(answer: Mapping[str, Any], explanation: Mapping[str, Any], thre
     return Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
 
-def _line(track: Track, x: Any, y: Any) -> str:
+def _line(track: Track, x: Callable[[float], float], y: Callable[[float], float]) -> str:
     points = [
         f"{x(at_s):.1f},{y(p_fake):.1f}"
         for start_s, end_s, p_fake in zip(track.starts_s, track.ends_s, track.p_fake, strict=True)

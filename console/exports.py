@@ -91,16 +91,15 @@ def to_html(clips: Sequence[Clip], threshold: float | None, detector: Detector, 
 
 
 def _row(clip: Clip, threshold: float | None) -> Record:
-    answer, error = clip.answer or {}, clip.error or {}
-    if answer and threshold is None:
-        threshold = answer["threshold"]
+    answer, error, p_fake = clip.answer or {}, clip.error or {}, clip.p_fake
+    limit = answer.get("threshold", 0.5) if threshold is None else threshold
     parts = answer.get("modalities", {})
     return {
         "file": clip.name,
         "state": clip.state.value,
-        "verdict": None if not answer else "Fake" if clip.p_fake >= threshold else "Real",
-        "p_fake": clip.p_fake,
-        "threshold": threshold if answer else None,
+        "verdict": None if p_fake is None else "Fake" if p_fake >= limit else "Real",
+        "p_fake": p_fake,
+        "threshold": limit if answer else None,
         "video_p_fake": parts.get("video", {}).get("p_fake"),
         "audio_p_fake": parts.get("audio", {}).get("p_fake"),
         "model": answer.get("model", {}).get("name"),
