@@ -25,7 +25,7 @@ ELSEWHERE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHA
     for model in sorted(card.parent.name for card in ROOT.glob("weights/*/MODEL_CARD.md"))
 }
 MORE = "More"  # section of the pages that the navigation does not name
-_LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
+_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -70,18 +70,18 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links between files become links between pages."""
+    """Links between files become links between pages, and pictures are found from where the page comes to lie."""
     here = page.file.src_uri
     source = next((source for source, path in ELSEWHERE.items() if path == here), posixpath.join(DOCS, here))
 
     def linked(found: re.Match[str]) -> str:
-        text, target, anchor = found[1], found[2], found[3] or ""
+        sign, text, target, anchor = found[1], found[2], found[3], found[4] or ""
         if re.match(r"[a-z]+:", target):
             return found[0]
         file = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         path = ELSEWHERE.get(file) or (posixpath.relpath(file, DOCS) if file.startswith(f"{DOCS}/") else None)
         if path is not None:
-            return f"[{text}]({os.path.relpath(path, posixpath.dirname(here) or '.')}{anchor})"
-        return text if (ROOT / file).exists() else found[0]
+            return f"{sign}[{text}]({os.path.relpath(path, posixpath.dirname(here) or '.')}{anchor})"
+        return text if not sign and (ROOT / file).exists() else found[0]
 
     return _LINK.sub(linked, markdown)
