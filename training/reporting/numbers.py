@@ -174,7 +174,7 @@ def card_tables(figures: Mapping, modality: str, weights_sha256: str) -> str:
                     cells = [f"{found[stage][key]:.3f}" for key in CALIBRATION_KEYS]
                     calibrated.append([name, split, stage.replace("crossfit", "cross-fitted"), *cells])
                     calibrated[-1].insert(5, f"{found['by_chance']:.3f}")
-    header = ["model", "split", "calibration", "ECE as it is", "ECE at even odds", "by chance", "Cllr (bits)"]
+    header = ["model", "split", "calibration", "ECE", "ECE, equal priors", "by chance", "Cllr (bits)"]
     text = f"\n{worth}\n\n{table(header, calibrated)}\n"
     strange = [
         [name, kind, at["files"], f"{at['auroc']:.3f}", f"{at['warned']:.0%}"]
@@ -197,7 +197,7 @@ def _rows(figures: Mapping, modality: str, names: Sequence[str] | None = None) -
     for split, one in _in_order(figures, figures["modalities"][modality]["splits"]):
         rows += [[name, *_cells(split, found)] for name, found in one["models"].items() if not names or name in names]
         if "floor" in one:
-            rows.append([f"*metadata alone*, {modality}", *_cells(split, one["floor"])])
+            rows.append([f"*metadata baseline*, {modality}", *_cells(split, one["floor"])])
     return rows
 
 
