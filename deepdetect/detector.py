@@ -16,6 +16,10 @@ from model_defs.inference.fusion import DEFAULT_WEIGHTS
 from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import PREDICTORS
 from model_defs.limits import Limits
+from model_defs.networks.artifact import MANIFEST_FILE
+
+RUN_EXPORT_SUFFIX = ".exported"  # what a training run writes beside its checkpoint, and in that folder
+RUN_ARTIFACT = "artifact"
 
 PathLike = str | os.PathLike[str]
 
@@ -27,12 +31,13 @@ class DeepfakeDetector:
     they are first needed.
 
     Args:
-        video_model_path: artifact directory, `.pt` artifact or training
-            checkpoint; None takes the model that the project ships.
+        video_model_path: artifact directory, `.pt` artifact, training checkpoint or the
+            `.exported` folder that a run leaves beside it; None takes the model that the project ships.
         audio_model_path: likewise.
         device: `cpu`, `cuda` or `cuda:n`; None takes CUDA where there is one.
         use_quantization: True takes the reduced-precision variant (int8 on the
-            CPU, fp16 on CUDA), False fp32, None what was measured best.
+            CPU, fp16 on CUDA), False fp32, None what was measured best. Of a checkpoint
+            True takes the artifact that its run exported beside it, else it is reduced in memory.
         use_cache: remember answers by content and options.
         max_cache_size: answers remembered, and as many preprocessed samples.
         limits: ceilings on one file.
@@ -57,7 +62,7 @@ class DeepfakeDetector:
         self.cache = DetectionCache(settings) if settings.is_on else None
         paths = {"video": video_model_path, "audio": audio_model_path}
         self.predictors = {
-            modality: PREDICTORS[modality](path or _shipped(modality), self.device, self._variant())
+            modality: PREDICTORS[modality](self._model_path(path, modality), self.device, self._variant())
             for modality, path in paths.items()
         }
         members = {modality: {modality: predictor} for modality, predictor in self.predictors.items()}
@@ -145,6 +150,18 @@ class DeepfakeDetector:
         if isinstance(answer, DetectionError):
             raise answer
         return answer
+
+    def _model_path(self, path: PathLike | None, modality: str) -> Path:
+        if path is None:
+            return _shipped(modality)
+        path = Path(path)
+        if path.is_dir():
+            return path / RUN_ARTIFACT if (path / RUN_ARTIFACT / MANIFEST_FILE).exists() else path
+        manifest = path.with_suffix(RUN_EXPORT_SUFFIX) / RUN_ARTIFACT / MANIFEST_FILE
+        if not self.use_quantization or not path.exists() or not manifest.exists():
+            return path
+        is_current = manifest.stat().st_mtime_ns >= path.stat().st_mtime_ns  # else training went on without an export
+        return manifest.parent if is_current else path
 
     def _variant(self) -> str:
         if self.use_quantization is None:

@@ -28,7 +28,7 @@ EPILOG = """examples:
     %(prog)s --config video --show-config
   on two GPUs of one machine:
     torchrun --nproc-per-node 2 -m training.train_video --config video --dataset clips/
-  after an interruption, the same command with --resume.
+  after an interruption, the same command with --resume; a finished run goes on with --resume and more --epochs.
 
 What a run leaves beside --save-path, which is the best epoch by validation AUC: .last.pt (to resume), .config.yaml
 (the settings), .history.json and .history.png, .tensorboard/, and in .exported/ the TorchScript artifacts, the

@@ -76,7 +76,8 @@ def load_artifact(path: Path, device: str = "cpu", variant: str = "auto") -> Art
 
     Args:
         path: the directory; a `.pt` artifact; or a training checkpoint or `.safetensors` file, which
-            runs eagerly as fp32.
+            runs eagerly: as fp32 where nothing else is asked for, else reduced in memory. Int8 so leaves convolutions
+            as they are, whose ranges an export has to measure; a network without other layers stays fp32, and says so.
         device: `cpu`, `cuda` or `cuda:<index>`.
         variant: `auto` takes what the manifest names for the device; int8 runs on the CPU only, fp16 on CUDA only.
 
@@ -98,14 +99,19 @@ def load_artifact(path: Path, device: str = "cpu", variant: str = "auto") -> Art
         if variant not in ("auto", meta["variant"]):
             raise ArtifactError(f"{path} is the {meta['variant']} variant, and {variant} was asked for")
         return _artifact(module, meta, meta["variant"], device)
-    if variant not in ("auto", "fp32"):
-        raise ArtifactError(f"{path} holds plain weights, which run as fp32 only; export them to get {variant}")
+    variant = "fp32" if variant == "auto" else variant
+    if kind not in DEVICES[variant]:
+        raise ArtifactError(f"variant {variant} runs on {' and '.join(DEVICES[variant])} only, not on {device!r}")
     from model_defs.networks.weights import (
         load_weights,  # and with it torchvision: seconds that no worker needs to spend
     )
 
     net, meta = load_weights(path)
-    return _artifact(net.to(device), meta, "fp32", device)
+    if variant == "int8":
+        from model_defs.networks.dynamic_int8 import has_quantizable, quantize_dynamically
+
+        net, variant = (quantize_dynamically(net), "int8") if has_quantizable(net) else (net, "fp32")
+    return _artifact(net.half().to(device) if variant == "fp16" else net.to(device), meta, variant, device)
 
 
 def read_manifest(directory: Path) -> dict:

@@ -51,6 +51,18 @@ def without_time(history: list[dict]) -> list[dict]:
     return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
 
 
+def test_more_epochs_extend_a_finished_run_and_fewer_are_refused(audio_dataset, tmp_path):
+    path = tmp_path / "model.pt"
+    common = arguments(audio_dataset, tmp_path / "cache", path)
+    main([*common, "--epochs", "1"])
+    first = json.loads(path.with_suffix(".history.json").read_text())
+    main([*common, "--epochs", "2", "--resume"])
+    history = json.loads(path.with_suffix(".history.json").read_text())
+    assert (len(first), len(history), history[0]) == (1, 2, first[0])
+    with pytest.raises(RunError, match="epochs 2, not 1"):
+        main([*common, "--epochs", "1", "--resume"])
+
+
 @pytest.mark.timeout(120)
 def test_killed_run_resumes_to_the_same_digits(audio_dataset, tmp_path):
     cache = tmp_path / "cache"

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from model_defs.networks.dynamic_int8 import quantize_dynamically
 from training.compress.pruning import prune as prune_weights
 from training.exporting.folding import fold_batch_norms
 from training.exporting.measurement import interleaved_ms
-from training.exporting.quantization import quantize_dynamically
 
 BYTES_PER_MB = 2**20
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from model_defs.networks.dynamic_int8 import quantize_dynamically
 from model_defs.networks.registry import build_network
 from model_defs.networks.weights import load_weights
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
@@ -33,7 +34,6 @@ from training.evaluation.scores import spread_inputs
 from training.exporting.publication import N_CALIBRATION_CLIPS, RANGES_SUFFIX
 from training.exporting.quantization import (
     calibrate,
-    quantize_dynamically,
     quantize_int8,
     save_observer_state,
     static_part,

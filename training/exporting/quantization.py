@@ -22,15 +22,14 @@ from torch.ao.quantization import (
     PerChannelMinMaxObserver,
     QConfig,
     QConfigMapping,
-    default_dynamic_qconfig,
-    per_channel_dynamic_qconfig,
-    quantize_dynamic,
 )
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 from torch.fx import GraphModule
 from torchvision.models.efficientnet import MBConv
 from torchvision.ops.misc import Conv2dNormActivation
 from torchvision.ops.stochastic_depth import StochasticDepth
+
+from model_defs.networks.dynamic_int8 import quantize_dynamically
 
 # On CPUs without VNNI two products of 8-bit values are added in 16 bits and saturate. One of the two factors
 # has to give up a bit, and per-channel weights bear that better than SiLU's lopsided activations: on
@@ -106,14 +105,6 @@ def quantize_int8(net: nn.Module, observer_state: dict[str, Tensor] | None = Non
             raise ValueError("static int8 of convolutions needs the observer state that calibrate() returns")
         quantized = with_part(quantized, _convert(quantized, observer_state))
     return quantize_dynamically(quantized)
-
-
-def quantize_dynamically(net: nn.Module) -> nn.Module:
-    """A copy whose LSTM, GRU and linear layers hold int8 weights; activations are quantized as they come."""
-    spec = {nn.LSTM: default_dynamic_qconfig, nn.GRU: default_dynamic_qconfig, nn.Linear: per_channel_dynamic_qconfig}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return quantize_dynamic(net.cpu().eval(), spec, dtype=torch.qint8)
 
 
 def with_part(net: nn.Module, part: nn.Module) -> nn.Module:

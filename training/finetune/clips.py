@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from training.data.datasets import load_dataset, select
 from training.data.prepared import PreparedClip, prepare
 from training.evaluation.metrics import summarize
 from training.evaluation.scores import Scores, clip_inputs, score_clips
+from training.run.config import RunConfig
 
 MEASURES = ("auc", "eer")
 
@@ -54,12 +55,25 @@ def add_source_options(parser: ArgumentParser) -> None:
     add("weights", type=Path, help="folder of published weights, or a checkpoint")
     add("--dataset", type=Path, required=True, help="the data set that they were trained on")
     add("--new", type=Path, metavar="DIR", help="a data set of new clips")
+    add(
+        "--workers",
+        type=_count,
+        default=RunConfig.workers,
+        metavar="N",
+        help="processes that make examples, and threads that decode; default: %(default)s",
+    )
     add("--systems", nargs="+", default=(), metavar="NAME", help="instead: systems of val clips that train lacks")
     add(
         "--with-test",
         action="store_true",
         help="and of test clips: to demonstrate, once; never to publish",
     )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def load_net(weights: Path) -> tuple[nn.Module, dict, InputSpec]:

@@ -88,7 +88,14 @@ class GrowthTask:
     """Batches of old and new examples; validation on both. See `training.loop.engine.Task`."""
 
     def __init__(
-        self, network: str, spec: InputSpec, clips: Clips, teacher: nn.Module, growth: Growth, seed: int
+        self,
+        network: str,
+        spec: InputSpec,
+        clips: Clips,
+        teacher: nn.Module,
+        growth: Growth,
+        seed: int,
+        n_workers: int = 0,
     ) -> None:
         self.growth, self.spec = growth, spec
         self.teacher = teacher.eval().requires_grad_(False)
@@ -97,8 +104,9 @@ class GrowthTask:
         if not any(item.clip.label == 0 for item in learned):  # else each new example would say "fake"
             learned = [*learned, *(item for item in clips.replay if item.clip.label == 0)]
         n_new = growth.batch_size - growth.n_replayed
-        self._new = _task(network, spec, learned, n_new, seed)
-        self._old = _task(network, spec, clips.replay, growth.n_replayed, seed + 1) if growth.n_replayed else None
+        self._new = _task(network, spec, learned, n_new, seed, n_workers)
+        replayed = (clips.replay, growth.n_replayed, seed + 1, n_workers)
+        self._old = _task(network, spec, *replayed) if growth.n_replayed else None
         self.record = self._new.record
 
     def batches(self, epoch: int) -> Batches:
@@ -134,17 +142,25 @@ class _GrowthBatches:
             yield torch.cat(inputs), torch.cat(targets)
 
 
-def _task(network: str, spec: InputSpec, clips: Sequence, batch_size: int, seed: int) -> Task:
+def _task(network: str, spec: InputSpec, clips: Sequence, batch_size: int, seed: int, n_workers: int) -> Task:
     """The modality's own task over some clips; frames are shown one by one, so that any two go into one batch."""
     if isinstance(spec, AudioSpec):
-        training = AudioTraining(batch_size=batch_size, seed=seed, mixup_share=0.0, n_copies=1)
+        training = AudioTraining(batch_size=batch_size, seed=seed, mixup_share=0.0, n_copies=1, n_workers=n_workers)
         return AudioTask(network, spec, clips, [], training)
-    frames = VideoTraining(batch_size=batch_size, n_frames=1, size_px=spec.size_px, seed=seed, freeze_batch_norm=True)
+    shared = {"batch_size": batch_size, "seed": seed, "n_workers": n_workers}
+    frames = VideoTraining(n_frames=1, size_px=spec.size_px, freeze_batch_norm=True, **shared)
     return VideoTask(network, spec, clips, [], frames)
 
 
 def grow(
-    net: nn.Module, record: dict, spec: InputSpec, clips: Clips, growth: Growth, config: TrainConfig, save_path: Path
+    net: nn.Module,
+    record: dict,
+    spec: InputSpec,
+    clips: Clips,
+    growth: Growth,
+    config: TrainConfig,
+    save_path: Path,
+    n_workers: int = 0,
 ) -> tuple[nn.Module, dict]:
     """Train, keep the best epoch by the AUC on old and new val clips together, and compare with the old network.
 
@@ -153,7 +169,7 @@ def grow(
     """
     seed_everything(config.seed)
     before = figures(net, clips, spec)
-    task = GrowthTask(record["network"], spec, clips, copy.deepcopy(net), growth, config.seed)
+    task = GrowthTask(record["network"], spec, clips, copy.deepcopy(net), growth, config.seed, n_workers)
     if growth.part == "head":
         net.requires_grad_(False)
         for parameter in head_parameters(net.classifier):
@@ -190,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = load_dataset(options.dataset)
     new = new_clips(dataset, options.new, options.systems, with_test=options.with_test)
     learned, held_out = halve(new, options.seed)
-    clips = prepare_all(dataset, learned, held_out, spec, options.cache)
+    clips = prepare_all(dataset, learned, held_out, spec, options.cache, n_workers=max(1, options.workers))
     if not clips.learned or not clips.held_out:
         raise DatasetError("none of the new clips could be decoded on one side of their division")
     # What lies before a kernel machine was fitted in closed form, in units that no gradient step is meant for.
@@ -198,14 +214,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     growth = Growth(options.replay_share, options.distillation, part, options.batch_size)
     lr = options.lr or {"all": 3e-4, "head": 1e-3}[part]
     config = TrainConfig(epochs=options.epochs, lr=lr, seed=options.seed)
-    _, found = grow(net, record, spec, clips, growth, config, options.save_path)
+    _, found = grow(net, record, spec, clips, growth, config, options.save_path, options.workers)
     print(f"{len(clips.learned)} new clips learned, {len(clips.held_out)} of other groups held out")
     print(table(found["before"], found["after"], clips))
     text = json.dumps({**vars(growth), **found}, indent=1) + "\n"
     options.save_path.with_suffix(".growth.json").write_text(text, encoding="utf-8")
     if not options.no_export:
         everything = [item.clip for part in (clips.replay, clips.old, clips.learned, clips.held_out) for item in part]
-        export(options.save_path, everything, options.cache, n_workers=1)
+        export(options.save_path, everything, options.cache, n_workers=max(1, options.workers))
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     net, record, spec = load_net(options.weights)
     dataset = load_dataset(options.dataset)
     new = new_clips(dataset, options.new, options.systems, with_test=options.with_test)
-    clips = prepare_all(dataset, new, [], spec, options.cache)
+    clips = prepare_all(dataset, new, [], spec, options.cache, n_workers=max(1, options.workers))
     replay, old = (read_clips(net, items, spec) for items in (clips.replay, clips.old))
     classifier = net.classifier.eval()
     read = read_clips(net, clips.learned, spec)

@@ -64,6 +64,8 @@ def save(state: RunState, record: Mapping[str, Any], config: TrainConfig, path: 
 def restore(path: Path, state: RunState, record: Mapping[str, Any], config: TrainConfig) -> None:
     """Bring a run back to the end of its last finished epoch.
 
+    More epochs than it was begun with extend it: its learning rate goes on as that of the longer run from there.
+
     Args:
         path: what `save` wrote.
         state: of a run that has not begun; filled.
@@ -74,6 +76,8 @@ def restore(path: Path, state: RunState, record: Mapping[str, Any], config: Trai
         RunError: the run was another one (network, spec or config differ), or of another number of processes.
     """
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    begun = checkpoint["config"]
+    checkpoint["config"] = begun | {"epochs": max(begun["epochs"], config.epochs)}
     for name, value in {**record, "config": _identity(config)}.items():
         if checkpoint[name] != value:
             raise RunError(f"{path} is of another run: its {name} is {_difference(checkpoint[name], value)}")

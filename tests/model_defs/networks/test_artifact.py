@@ -65,15 +65,18 @@ def test_auto_takes_what_the_manifest_names(directory: Path) -> None:
     assert load_artifact(directory).variant == "int8"
 
 
-def test_a_training_checkpoint_runs_as_fp32(tmp_path: Path) -> None:
+def test_a_training_checkpoint_runs_as_fp32_and_is_quantized_in_memory(tmp_path: Path) -> None:
     net = build_network(NAME)
     path = tmp_path / "checkpoint.pt"
     torch.save({"network": NAME, "spec": spec_to_dict(SPEC), "state": net.state_dict(), "epoch": 1}, path)
     artifact = load_artifact(path)
     with torch.inference_mode():
         torch.testing.assert_close(artifact.forward(INPUTS)[0], net.eval()(INPUTS)[0])
-    with pytest.raises(ArtifactError, match="fp32 only"):
-        load_artifact(path, variant="int8")
+    reduced = load_artifact(path, variant="int8")
+    assert reduced.variant == "int8"
+    torch.testing.assert_close(reduced.forward(INPUTS)[0], artifact.forward(INPUTS)[0], atol=0.1, rtol=0)
+    with pytest.raises(ArtifactError, match="cuda only"):
+        load_artifact(path, variant="fp16")
 
 
 def test_fp16_is_for_cuda_only(exported: Path) -> None:

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from model_defs.networks.dynamic_int8 import quantize_dynamically
 from model_defs.networks.registry import build_network
 from training.compress import comparison
 from training.compress.comparison import Row, auc_change, markdown, share_of_zeros
 from training.evaluation.metrics import Estimate
 from training.evaluation.scores import Scores
-from training.exporting.quantization import quantize_dynamically
 
 
 def _scores(margins, labels, groups) -> Scores:

@@ -109,7 +109,7 @@ def test_growing_trains_the_part_asked_for_and_reports_old_and_new(
 ):
     path = tmp_path / "model.pt"
     arguments = [weights, "--dataset", audio_dataset, "--new", new_folder, "--cache", tmp_path / "cache"]
-    arguments += ["--epochs", 1, "--batch-size", 4, "--part", part, "--save-path", path, "--no-export"]
+    arguments += ["--epochs", 1, "--batch-size", 4, "--part", part, "--save-path", path, "--no-export", "--workers", 1]
     grow.main([str(argument) for argument in arguments])
     found = json.loads((tmp_path / "model.growth.json").read_text())
     assert set(found["before"]) == set(found["after"]) == {"old", "new"}
@@ -183,7 +183,7 @@ def test_few_shot_command_compares_with_and_without_and_keeps_a_checkpoint(
 ):
     monkeypatch.setattr(few_shot, "RATES", (1e-3, 3e-3))  # without 0: something is to change
     arguments = [weights, "--dataset", audio_dataset, "--new", new_folder, "--cache", tmp_path / "cache"]
-    arguments += ["--shots", 6, "--draws", 2, "--save-path", tmp_path / "few" / "model.pt"]
+    arguments += ["--shots", 6, "--draws", 2, "--workers", 1, "--save-path", tmp_path / "few" / "model.pt"]
     few_shot.main([str(argument) for argument in arguments])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines if line.strip().startswith("6 ")] == ["without", "with"]
