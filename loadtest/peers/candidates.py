@@ -242,7 +242,7 @@ class RayServe(Peer):
 class BareLoop(Contender):
     """The model in a loop: what is left when there is no server."""
 
-    name, package = "bare loop", ""
+    name, package = "in-process baseline", ""
     options = "no server; as many together as are in flight, a batch at most"
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark table: the rows of config/benchmarks.yaml, filled in from the runs, the archives and a bare loop."""
+"""The benchmark table: rows of config/benchmarks.yaml, filled in from runs, archives and the in-process baseline."""
 
 from __future__ import annotations
 

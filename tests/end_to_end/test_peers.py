@@ -1,4 +1,4 @@
-"""Our archive, its peers and the bare loop judge the sample alike, behind servers that really run."""
+"""Our archive, its peers and the in-process baseline judge the sample alike, behind servers that really run."""
 
 from __future__ import annotations
 
