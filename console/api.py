@@ -15,12 +15,13 @@ from console import exports, uploads
 from console.clip import Clip, Record, State
 from console.commands import commands
 from console.detector import call_error
+from console.faces import DEFAULT_MARGIN, faces_of
 from console.health import model_card
 from console.scores import tracks
 from console.security import refused
 from console.services import Services
 from console.sessions import Session, SessionError
-from console.strings import error_advice, warning_advice
+from console.strings import advice_of, error_advice
 from console.uploads import UploadError
 from console.validation import curves_of, judged_by, meaning
 
@@ -153,8 +154,7 @@ async def live(request: Request) -> Response:
     if len(data) != n_bytes:
         return refused(400, "incomplete", f"{len(data)} of {n_bytes} bytes arrived")
     outcome = await run_in_threadpool(services(request).detector.predict, data, "camera.webm")
-    advice = [warning_advice(warning) for warning in (outcome.answer or {}).get("warnings", [])]
-    return JSONResponse(outcome.record | {"advice": advice})
+    return JSONResponse(outcome.record | {"advice": advice_of(outcome.answer or {})})
 
 
 async def show_models(request: Request) -> Response:
@@ -251,13 +251,16 @@ def _details(request: Request, clip: Clip) -> Record:
     if clip.answer is None:
         return record
     explanation = (clip.explanation or {}).get("explanation", {})
-    curves = curves_of(here.detector.manifest_of(clip.answer["model"]["version"]))
+    manifest = here.detector.manifest_of(clip.answer["model"]["version"])
+    curves = curves_of(manifest)
+    spec = manifest.get("artifacts", {}).get("video", {}).get("spec", {})
     by_split = curves.get(judged_by(clip.answer), {})
-    warnings = [*clip.answer["warnings"], *(clip.explanation or {}).get("warnings", [])]
+    warnings = [*advice_of(clip.answer), *advice_of(clip.explanation or {})]
     return record | {
         "explanation": explanation or None,
         "tracks": {track.modality: track.to_dict() for track in tracks(clip.answer, explanation)},
-        "warnings": [warning_advice(one) for index, one in enumerate(warnings) if one not in warnings[:index]],
+        "warnings": [one for index, one in enumerate(warnings) if one not in warnings[:index]],
+        "faces": faces_of(clip.answer["modalities"].get("video", {}), spec.get("face_margin", DEFAULT_MARGIN)),
         "judged_by": judged_by(clip.answer),
         "meaning": meaning(clip.answer["probabilities"]["fake"], by_split),
         "curves": {split: one.get("operating_points") for split, one in by_split.items()},

@@ -87,7 +87,7 @@ class Clip:
             "p_fake": self.p_fake,
             "threshold": answer.get("threshold"),
             "file_type": answer.get("file_type"),
-            "modalities": {name: part["p_fake"] for name, part in answer.get("modalities", {}).items()},
+            "modalities": {name: part.get("p_fake") for name, part in answer.get("modalities", {}).items()},
             "n_warnings": len(answer.get("warnings", [])),
             "error": self.error,
             "took_s": self.took_s,

@@ -49,6 +49,7 @@ class Detector:
         self.client = HttpClient(settings.inference, keys=keys)
         self.management = Management(settings.management, keys=keys) if settings.management else None
         self._manifests: dict[tuple[str, str, tuple[int, ...]], Record] = {}
+        self._max_file_bytes: int | None = None
         self._lock = threading.Lock()
 
     def predict(
@@ -112,9 +113,16 @@ class Detector:
             return {}
 
     def max_file_bytes(self) -> int:
-        """The server's limit on one file, as its manifest tells it, or that of the settings."""
-        limits = self.manifest_of().get("limits") or {}
-        return int(limits.get("max_bytes") or self.settings.max_file_bytes)
+        """The server's limit on one file, as its manifest tells it, or that of the settings.
+
+        Once known it is not asked for again: an upload must not wait for a busy worker to describe itself.
+        """
+        if self._max_file_bytes is None:
+            limits = self.manifest_of().get("limits") or {}
+            if "max_bytes" not in limits:
+                return self.settings.max_file_bytes
+            self._max_file_bytes = int(limits["max_bytes"])
+        return self._max_file_bytes
 
     def metrics_text(self) -> str:
         """The metrics page, in Prometheus' text form; empty where there is none.

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from console.charts import timeline_svg
 from console.clip import Clip, Record, by_suspicion
 from console.detector import Detector
-from console.strings import error_advice, strings, warning_advice
+from console.strings import advice_of, error_advice, strings
 from console.validation import curves_of, judged_by, meaning
 
 COLUMNS = (
@@ -77,7 +77,7 @@ def to_html(clips: Sequence[Clip], threshold: float | None, detector: Detector, 
         if clip.answer:
             explanation = (clip.explanation or {}).get("explanation", {})
             entry |= {
-                "advice": [warning_advice(warning) for warning in clip.answer["warnings"]],
+                "advice": advice_of(clip.answer),
                 "meaning": meaning(row["p_fake"], curves.get(judged_by(clip.answer), {})),
                 "timeline": timeline_svg(clip.answer, explanation, row["threshold"]),
                 "heatmap": explanation.get("video", {}).get("heatmap"),
@@ -106,7 +106,7 @@ def _row(clip: Clip, threshold: float | None) -> Record:
         "version": answer.get("model", {}).get("version"),
         "sha256": answer.get("sha256"),
         "size_bytes": clip.size_bytes,
-        "warnings": "; ".join(warning_advice(warning)["detail"] for warning in answer.get("warnings", [])),
+        "warnings": "; ".join(answer.get("warnings", [])),
         "error_code": error.get("code"),
         "error": error.get("message"),
     }

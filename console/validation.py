@@ -33,7 +33,7 @@ def curves_of(manifest: Mapping[str, Any]) -> dict[str, dict[str, Record]]:
 
 def judged_by(answer: Mapping[str, Any]) -> str:
     """Which curve an answer belongs to: that of its one modality, or `ensemble`."""
-    modalities = list(answer.get("modalities", {}))
+    modalities = [name for name, part in answer.get("modalities", {}).items() if part.get("p_fake") is not None]
     return modalities[0] if len(modalities) == 1 else "ensemble"
 
 

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { compareCard } from "./compare.js";
-import { byId, el, icon, percent, size } from "./dom.js";
+import { byId, clock, el, icon, percent, size } from "./dom.js";
 import { Overlay, thumbnails } from "./faces.js";
 import { Sheet } from "./heatmap.js";
 import { Player } from "./player.js";
@@ -51,7 +51,7 @@ async function showVerdict(pane, head, record) {
   head.append(line.node);
   const video = record.answer.modalities.video;
   mine.player = new Player(record, endOf(record));
-  mine.overlay = new Overlay(mine.player, video, threshold.for(record.threshold));
+  mine.overlay = new Overlay(mine.player, record.faces, threshold.for(record.threshold));
   mine.timeline = new Timeline(mine.player, record.tracks, threshold.for(record.threshold));
   const mapButton = el("button", { type: "button", "aria-pressed": "false", disabled: true }, t("clip.overlay"));
   mine.toggleMap = () => {
@@ -61,9 +61,10 @@ async function showVerdict(pane, head, record) {
     mine.overlay.draw();
   };
   mapButton.addEventListener("click", mine.toggleMap);
+  const segments = segmentList(mine);
   const faces = el("div", { hidden: true });
   const scene = el("div", { class: "scene" }, el("div", {}, mine.player.node, video ? el("div", { class: "row" }, mapButton) : null), faces);
-  const evidence = el("div", { class: "card stage" }, el("h2", {}, t("clip.evidence")), scene, mine.timeline.node);
+  const evidence = el("div", { class: "card stage" }, el("h2", {}, t("clip.evidence")), scene, mine.timeline.node, segments.node);
   const slider = thresholdCard(record);
   const status = el("p", { class: "hint", role: "status" }, record.explanation ? "" : t("clip.loading"));
   evidence.append(status);
@@ -73,12 +74,14 @@ async function showVerdict(pane, head, record) {
     mine.overlay.limit = threshold.for(record.threshold);
     mine.timeline.setThreshold(mine.overlay.limit);
     mine.overlay.draw();
+    segments.update();
   });
   mine.player.media.addEventListener("loadedmetadata", () => mine.timeline.setThreshold(mine.overlay.limit), { once: true });
   const explained = await explain(record, status);
   if (!explained || !isCurrent()) return;
   mine.timeline.tracks = explained.tracks;
   mine.timeline.setThreshold(threshold.for(record.threshold));
+  segments.update();
   pane.querySelector(".warnings-card").replaceWith(warningsCard(explained));
   evidence.append(scoreTable(explained.tracks));
   await showPictures(mine, explained, faces, mapButton);
@@ -116,6 +119,22 @@ function endOf(record) {
   return Math.max(0.1, ...Object.values(record.tracks).flatMap((track) => track.ends_s));
 }
 
+/** The parts above the threshold, each a button that leads there; drawn again when the threshold has moved. */
+function segmentList(mine) {
+  const node = el("div", { class: "row" });
+  const update = () => {
+    const found = mine.timeline.segments();
+    node.hidden = !found.length;
+    node.replaceChildren(el("h3", {}, t("clip.segments")), ...found.map((one) => {
+      const values = { start: clock(one.startS), end: clock(one.endS), percent: percent(one.pFake) };
+      const label = t("clip.segment", { modality: t(`clip.${one.modality}`), ...values });
+      return el("button", { type: "button", class: "segment", onclick: () => mine.player.seek(one.startS) }, `▲ ${label}`);
+    }));
+  };
+  update();
+  return { node, update };
+}
+
 function warningsCard(record) {
   const items = record.warnings.map((one) =>
     el("li", {}, el("strong", {}, `⚠ ${one.title}. `), one.advice, el("small", {}, one.detail)));
@@ -126,9 +145,10 @@ function warningsCard(record) {
 function partsCard(record) {
   const rows = ["video", "audio"].map((modality) => {
     const part = record.answer.modalities[modality];
-    if (!part) return el("div", { class: "part" }, el("span", {}, t(`clip.${modality}`)), el("b", {}, "–"), el("span", { class: "hint" }, t("clip.not_scored")));
+    if (part?.p_fake === undefined || part.p_fake === null) return el("div", { class: "part" }, el("span", {}, t(`clip.${modality}`)), el("b", {}, "–"), el("span", { class: "hint" }, t(part?.face === "none" ? "clip.no_face" : "clip.not_scored")));
     const said = [t("clip.weight", { percent: percent(part.weight) })];
-    if (part.frames) said.push(t("clip.frames_sampled", { n: part.frames, faces: typeof part.faces === "number" ? part.faces : (part.faces ?? []).length }));
+    if (part.frames) said.push(t("clip.frames_sampled", { n: part.frames, faces: part.faces }));
+    if ((part.tracks ?? []).length > 1) said.push(...part.tracks.map((one) => t("clip.track", { n: one.track + 1, percent: percent(one.p_fake) })));
     if (part.windows) said.push(t("clip.windows_heard", { n: part.windows }));
     if (part.anomaly) said.push(t("clip.anomaly", { percent: part.anomaly.percentile }));
     return el("div", { class: "part" }, el("span", {}, t(`clip.${modality}`)), el("b", {}, `${percent(part.p_fake, 1)} %`), el("span", { class: "hint" }, said.join("; ")));

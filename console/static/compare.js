@@ -68,5 +68,5 @@ function verdictText(answer) {
 
 function part(answer, modality) {
   const p = modality ? answer.modalities[modality]?.p_fake : answer.probabilities.fake;
-  return p === undefined ? t("models.not_measured") : `${percent(p, 1)} %`;
+  return p === undefined || p === null ? t("models.not_measured") : `${percent(p, 1)} %`;
 }

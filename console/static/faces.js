@@ -19,31 +19,28 @@ export function thumbnails(sheet, explanation, player) {
   return el("div", { class: "faces" }, found);
 }
 
-/**
- * What to draw at a moment: the boxes of all faces, each with its score.
- * The server may give `faces`: [{id, p_fake, boxes: [{time_s, box: [x, y, w, h], crop: [x, y, w, h]}]}], shares of the picture.
- */
-export function facesAt(part, atS) {
-  const found = [];
-  for (const face of part?.faces_tracked ?? (Array.isArray(part?.faces) ? part.faces : [])) {
-    const near = nearest(face.boxes ?? [], atS);
-    if (near) found.push({ ...near, pFake: face.p_fake, id: face.id });
-  }
-  return found;
+const NEAR_S = 1.5; // a box counts so long before its first and after its last moment
+
+/** What to draw at a moment: each face's box and crop, between the moments at which they are known. */
+export function facesAt(faces, atS) {
+  return faces.map((face) => ({ ...face, ...placeAt(face.boxes, atS) })).filter((face) => face.box);
 }
 
-function nearest(boxes, atS) {
-  let best = null;
-  for (const one of boxes) {
-    if (best === null || Math.abs(one.time_s - atS) < Math.abs(best.time_s - atS)) best = one;
-  }
-  return best;
+function placeAt(boxes, atS) {
+  const after = boxes.findIndex((one) => one.time_s >= atS);
+  const [left, right] = after < 0 ? [boxes.at(-1), boxes.at(-1)] : [boxes[Math.max(0, after - 1)], boxes[after]];
+  const [gapLeft, gapRight] = [atS - left.time_s, right.time_s - atS];
+  if (Math.min(Math.abs(gapLeft), Math.abs(gapRight)) > NEAR_S) return {};
+  if (gapLeft < 0 || gapRight < 0 || left === right) return gapLeft < 0 ? left : right;
+  const share = gapLeft / (gapLeft + gapRight);
+  const between = (key) => left[key].map((value, index) => value + share * (right[key][index] - value));
+  return { box: between("box"), crop: between("crop") };
 }
 
 /** Draws boxes, and the heat map of the nearest frame while the player is paused. */
 export class Overlay {
-  constructor(player, part, limit) {
-    Object.assign(this, { player, part, limit, sheet: null, times: [], showMap: false, showBoxes: true });
+  constructor(player, faces, limit) {
+    Object.assign(this, { player, faces, limit, sheet: null, times: [], showMap: false, showBoxes: true });
     player.onTime(() => this.draw());
   }
 
@@ -65,7 +62,7 @@ export class Overlay {
     canvas.height = box.height * ratio;
     const context = canvas.getContext("2d");
     context.scale(ratio, ratio);
-    const faces = facesAt(this.part, this.player.time);
+    const faces = facesAt(this.faces, this.player.time);
     if (this.showMap && this.player.isPaused && this.sheet) this.drawMap(context, box, faces);
     if (this.showBoxes) for (const face of faces) this.drawBox(context, box, face);
   }
@@ -73,7 +70,7 @@ export class Overlay {
   drawMap(context, picture, faces) {
     const frame = this.nearestFrame();
     if (frame === null) return;
-    const place = faces.find((face) => face.crop)?.crop;
+    const place = facesAt(this.faces, this.times[frame]).find((face) => face.is_chosen)?.crop;
     if (place) {
       const [x, y, w, h] = place;
       context.globalAlpha = 0.85;
@@ -102,17 +99,14 @@ export class Overlay {
   }
 
   drawBox(context, picture, face) {
-    if (!face.box) return;
     const [x, y, w, h] = face.box;
     const [left, top] = [x * picture.width, y * picture.height];
-    const has = face.pFake !== undefined && face.pFake !== null;
-    const verdict = has ? verdictOf(face.pFake, this.limit) : null;
+    const verdict = verdictOf(face.p_fake, this.limit);
     context.lineWidth = 3;
-    context.strokeStyle = verdict?.kind === "fake" ? "#ff8a4c" : "#62c3ff";
-    context.setLineDash(verdict?.kind === "fake" ? [] : [8, 4]);
+    context.strokeStyle = verdict.kind === "fake" ? "#ff8a4c" : "#62c3ff";
+    context.setLineDash(verdict.kind === "fake" ? [] : [8, 4]);
     context.strokeRect(left, top, w * picture.width, h * picture.height);
-    if (!has) return;
-    const text = `${verdict.sign} ${percent(face.pFake)} %`;
+    const text = `${verdict.sign} ${percent(face.p_fake)} %`;
     context.font = "600 14px system-ui, sans-serif";
     context.fillStyle = "rgb(0 0 0 / .8)";
     context.fillRect(left - 1.5, Math.max(0, top - 22), context.measureText(text).width + 12, 22);

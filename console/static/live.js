@@ -114,7 +114,7 @@ function add(outcome, endS) {
 
 function row({ answer, endS }) {
   const { kind, sign } = verdictOf(answer.probabilities.fake, threshold.for(answer.threshold));
-  const parts = Object.entries(answer.modalities).map(([name, part]) => t(`live.score_${name}`, { percent: percent(part.p_fake) }));
+  const parts = Object.entries(answer.modalities).filter(([, part]) => part.p_fake !== undefined && part.p_fake !== null).map(([name, part]) => t(`live.score_${name}`, { percent: percent(part.p_fake) }));
   return el("li", { class: kind }, `${clock(endS)} ${sign} ${percent(answer.probabilities.fake)} % (${parts.join(", ")})`);
 }
 

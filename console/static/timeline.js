@@ -5,6 +5,8 @@ import { t } from "./strings.js";
 
 const WIDTH = 1000;
 const HEIGHT = 100;
+const MAX_SEGMENTS = 8;
+const GAP_S = 0.5; // pieces further apart are not joined by a line
 const y = (pFake) => 6 + (HEIGHT - 12) * (1 - pFake);
 
 /** The SVG of one track. `over(p)` says whether a score is at or above the threshold. */
@@ -16,17 +18,18 @@ function lane(modality, track, endS, limit) {
     node.append(svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y(level), y2: y(level), "vector-effect": "non-scaling-stroke" }));
   }
   const group = svg("g", { class: modality });
-  const points = [];
+  const points = []; // of a path; pieces with nothing between them are not joined
   track.p_fake.forEach((pFake, index) => {
     const [start, end] = [track.starts_s[index], track.ends_s[index]];
-    points.push(`${x(start)},${y(pFake)}`);
+    const isJoined = index > 0 && (end === start || start - track.ends_s[index - 1] < GAP_S);
+    points.push(`${isJoined ? "L" : "M"}${x(start)} ${y(pFake)}`);
     if (end > start) {
-      points.push(`${x(end)},${y(pFake)}`);
+      points.push(`L${x(end)} ${y(pFake)}`);
       const props = { x: x(start), y: y(pFake), width: x(end) - x(start), height: HEIGHT - y(pFake) };
       group.append(svg("rect", { ...props, class: pFake >= limit ? "piece over" : "piece", stroke: "none" }));
     }
   });
-  group.append(svg("polyline", { class: "line", points: points.join(" "), "vector-effect": "non-scaling-stroke" }));
+  group.append(svg("path", { class: "line", d: points.join(""), "vector-effect": "non-scaling-stroke" }));
   track.p_fake.forEach((pFake, index) => {
     if (track.ends_s[index] > track.starts_s[index]) return;
     const [at, kind] = [`${x(track.starts_s[index])} ${y(pFake)}`, pFake >= limit ? "dot over" : "dot"];
@@ -88,6 +91,21 @@ export class Timeline {
     this.axis = el("div", { class: "lane", "aria-hidden": "true" }, el("span", {}), el("div", { class: "axis" }, ticks));
     this.lanes.replaceChildren(...found, ...extra, this.axis, this.head);
     this.move();
+  }
+
+  /** The runs of pieces at or above the threshold: `{modality, startS, endS, pFake}`, the highest first. */
+  segments() {
+    const found = [];
+    for (const [modality, track] of Object.entries(this.tracks)) {
+      let run = null;
+      track.p_fake.forEach((pFake, index) => {
+        const [startS, endS] = [track.starts_s[index], Math.min(track.ends_s[index], this.endS)];
+        if (pFake < this.limit) run = null;
+        else if (run && startS - run.endS < GAP_S) Object.assign(run, { endS, pFake: Math.max(run.pFake, pFake) });
+        else found.push((run = { modality, startS, endS, pFake }));
+      });
+    }
+    return found.sort((a, b) => b.pFake - a.pFake).slice(0, MAX_SEGMENTS);
   }
 
   /** One more lane under the others, such as a spectrogram. */

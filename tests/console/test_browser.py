@@ -52,7 +52,7 @@ def test_from_upload_to_verdict_seek_and_explanation(browser, console, sample_cl
         assert re.search(r"Likely (real|fake)", page.inner_text(".headline"))
         page.wait_for_selector("canvas.map", timeout=VERDICT_MS)  # the last of the explanation
         assert page.locator(".faces button").count() == 8
-        assert page.locator(".lane .dot").count() == 10
+        assert page.locator(".lane .video :is(.dot, .piece)").count() == 10
         assert spectrum_is_drawn(page)
 
         lane = page.locator(".lane svg").first

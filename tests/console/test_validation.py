@@ -44,5 +44,7 @@ def test_fused_figures_belong_to_archives_of_both_modalities():
 
 
 def test_an_answer_of_one_modality_is_held_to_that_ones_curve():
-    assert judged_by({"modalities": {"audio": {}}}) == "audio"
-    assert judged_by({"modalities": {"audio": {}, "video": {}}}) == "ensemble"
+    scored = {"p_fake": 0.5}
+    assert judged_by({"modalities": {"audio": scored}}) == "audio"
+    assert judged_by({"modalities": {"audio": scored, "video": {"face": "none"}}}) == "audio"
+    assert judged_by({"modalities": {"audio": scored, "video": scored}}) == "ensemble"
