@@ -1,6 +1,6 @@
 """Training, from files to what is served.
 
-Modules here are commands, `python -m training.NAME`, but for `optimization`, a library of one function and one class.
+Modules here are commands, `python -m training.NAME`.
 What they share lives in rooms, none of which imports a command; from the ground up: data; augmentation, evaluation;
 loop, exporting; tasks; run. `compress` and `reporting` hold commands and what those alone need.
 """

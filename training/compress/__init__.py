@@ -1,1 +1,1 @@
-"""Making a trained network smaller or quicker: int8, pruning, distillation, each with its figures before and after."""
+"""Making a trained network smaller or faster: int8, pruning, distillation, each with its metrics before and after."""

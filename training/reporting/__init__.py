@@ -1,1 +1,1 @@
-"""The report of `training.evaluate`: figures, robustness, plots; `reporting.numbers` copies them to README."""
+"""The report of `training.evaluate`: metrics, robustness, plots; `reporting.numbers` copies them to README and docs."""

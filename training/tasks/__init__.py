@@ -1,1 +1,1 @@
-"""What is trained: batches, loss and validation of sound and of video."""
+"""What is trained: batches, loss and validation of audio and of video."""
