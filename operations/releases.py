@@ -23,6 +23,7 @@ from operations.drain import drain
 from operations.registry import Registry, Release
 from operations.server import TorchServe
 
+OF_THE_WORKER = {"worker", "limits"}  # what a describe request adds to the manifest of the archive
 LOG_LINES = 30
 MAX_SHOWN = 4  # differences between two manifests
 
@@ -176,7 +177,7 @@ class Releases:
         """The version as it is served, if that is the archive that lies in the store."""
         served = self.management.describe(packed.name, packed.version)
         stored = _flat(packed.record)
-        told = _flat({key: value for key, value in (served.manifest or {}).items() if key != "worker"})
+        told = _flat({key: value for key, value in (served.manifest or {}).items() if key not in OF_THE_WORKER})
         if different := sorted(key for key in stored.keys() | told.keys() if stored.get(key) != told.get(key)):
             shown = "; ".join(f"{key} is {told.get(key)}, not {stored.get(key)}" for key in different[:MAX_SHOWN])
             raise ReleaseError(f"what is served as {packed.name} {packed.version} is not {packed.path}: {shown}")
