@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from client.errors import ClientError
 from console import exports, uploads
-from console.clip import Clip, Record, State
+from console.clip import DECISIONS, Clip, Record, State
 from console.commands import commands
 from console.detector import call_error
 from console.faces import DEFAULT_MARGIN, faces_of
@@ -111,6 +111,16 @@ async def retry_clip(request: Request) -> Response:
     """Sends a file again that failed or was cancelled."""
     clip = clip_of(request)
     services(request).queue.retry(session_of(request), clip)
+    return JSONResponse(clip.summary())
+
+
+async def decide_clip(request: Request) -> Response:
+    """Notes what the reviewer makes of a file; an empty value takes it back."""
+    clip, value = clip_of(request), request.query_params.get("value", "")
+    if value not in DECISIONS:
+        return refused(400, "bad_decision", f"decision {value!r} is none of {', '.join(DECISIONS[1:])}")
+    clip.decision = value
+    session_of(request).touch(clip)
     return JSONResponse(clip.summary())
 
 
@@ -290,6 +300,7 @@ ROUTES = [
     Route("/api/clips/{clip_id}/media", clip_media),
     Route("/api/clips/{clip_id}/cancel", cancel_clip, methods=["POST"]),
     Route("/api/clips/{clip_id}/retry", retry_clip, methods=["POST"]),
+    Route("/api/clips/{clip_id}/decision", decide_clip, methods=["POST"]),
     Route("/api/clips/{clip_id}/explain", explain_clip, methods=["POST"]),
     Route("/api/clips/{clip_id}/compare", compare_clip, methods=["POST"]),
     Route("/api/live", live, methods=["POST"]),

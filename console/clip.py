@@ -28,6 +28,9 @@ MEDIA_TYPES = {
 }
 
 
+DECISIONS = ("", "fake", "real", "unsure")
+
+
 class State(StrEnum):
     """How far a file is."""
 
@@ -50,6 +53,7 @@ class Clip:
         error: `{"code", "message"}`, where the file or the call was refused.
         explanation: the answer with `explanation`, once asked for.
         compared: version -> its answer or error on the same file.
+        decision: the reviewer's own, of `DECISIONS`.
         revision: grows with every change in the session; the page asks for what is newer.
     """
 
@@ -62,6 +66,7 @@ class Clip:
     error: Record | None = None
     explanation: Record | None = None
     compared: dict[str, Record] = field(default_factory=dict)
+    decision: str = ""
     took_s: float | None = None
     received_at_s: float = field(default_factory=time.time)
     revision: int = 0
@@ -91,6 +96,7 @@ class Clip:
             "n_warnings": len(answer.get("warnings", [])),
             "error": self.error,
             "took_s": self.took_s,
+            "decision": self.decision,
         }
 
 

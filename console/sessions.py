@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import shutil
 import tempfile
@@ -17,6 +18,8 @@ from console.clip import Clip, State
 from console.settings import ConsoleSettings
 
 logger = logging.getLogger(__name__)
+
+PREFIX = "deepdetect-console-"  # of the directory of all sessions; then comes the console's process id
 
 
 class SessionError(Exception):
@@ -129,7 +132,9 @@ class Sessions:
         self._lock = threading.Lock()
         if settings.keep_dir is not None:
             settings.keep_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.directory = settings.keep_dir or Path(tempfile.mkdtemp(prefix="deepdetect-console-"))
+        if settings.keep_dir is None:
+            remove_leftovers(Path(tempfile.gettempdir()))
+        self.directory = settings.keep_dir or Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
     def __iter__(self) -> Iterator[Session]:
         with self._lock:
@@ -179,3 +184,22 @@ class Sessions:
             self.end(session)
         if self.settings.keep_dir is None:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Deletes what consoles of this user left that were killed, and so could not do it themselves."""
+    for directory in parent.glob(f"{PREFIX}*-*"):
+        pid = directory.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and directory.stat().st_uid == os.getuid() and not _is_alive(int(pid)):
+            logger.warning("removing %s of a console that was killed", directory)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -6,12 +6,14 @@ import { byId, clock, el, icon, percent, size } from "./dom.js";
 import { Overlay, thumbnails } from "./faces.js";
 import { Sheet } from "./heatmap.js";
 import { Player } from "./player.js";
+import * as queue from "./queue.js";
 import { addSoundMap, addSpectrogram } from "./sound.js";
 import { t } from "./strings.js";
 import { threshold } from "./threshold.js";
 import { scoreTable, Timeline } from "./timeline.js";
 import { headline, thresholdCard } from "./verdict.js";
 
+export const DECISIONS = ["fake", "real", "unsure"];
 let open = null; // what is shown: {id, player, overlay, timeline, updates, toggleMap}
 
 threshold.onChange(() => open?.updates.forEach((update) => update()));
@@ -36,6 +38,7 @@ export async function show(id, { go, back }) {
     el("span", {}, record.name),
     el("button", { type: "button", class: "quiet", onclick: () => go(-1), "aria-label": t("clip.previous"), title: t("clip.previous") }, icon("up")),
     el("button", { type: "button", class: "quiet", onclick: () => go(1), "aria-label": t("clip.next"), title: t("clip.next") }, icon("down"))));
+  if (record.answer || record.error) head.append(decisionGroup(record));
   if (record.error) {
     head.append(el("div", {}, el("p", { class: "verdict failed" }, `✕ ${record.advice.title}`), el("p", {}, record.advice.advice),
       el("p", { class: "hint" }, record.error.message)));
@@ -44,11 +47,29 @@ export async function show(id, { go, back }) {
   if (record.answer) await showVerdict(pane, head, record);
 }
 
+/** Fake, real or unsure: what the reviewer says, whatever the verdict. */
+function decisionGroup(record) {
+  const buttons = DECISIONS.map((decision, index) => {
+    const pressed = String(record.decision === decision);
+    const run = () => queue.decide(record.id, decision);
+    const key = el("kbd", { class: "wide-only", "aria-hidden": "true" }, String(index + 1));
+    return el("button", { type: "button", "aria-pressed": pressed, "data-decision": decision, onclick: run }, t(`clip.decided_${decision}`), key);
+  });
+  return el("div", { class: "row decision", role: "group", "aria-label": t("clip.decision") }, el("span", { class: "hint" }, t("clip.decision")), buttons);
+}
+
+document.addEventListener("decided", ({ detail }) => {
+  if (open?.id !== detail.id) return;
+  for (const button of byId("clip").querySelectorAll("[data-decision]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.decision === detail.decision));
+  }
+});
+
 async function showVerdict(pane, head, record) {
   const mine = open;
   const isCurrent = () => open === mine;
   const line = headline(record);
-  head.append(line.node);
+  head.querySelector(".decision").before(line.node);
   const video = record.answer.modalities.video;
   mine.player = new Player(record, endOf(record));
   mine.overlay = new Overlay(mine.player, record.faces, threshold.for(record.threshold));

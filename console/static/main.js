@@ -83,6 +83,7 @@ function startKeys() {
   const actions = {
     j: () => step(1), k: () => step(-1), h: () => clip.current()?.toggleMap?.(), u: () => byId("files").click(),
     "/": () => byId("filter").focus(), "?": () => byId("keys-dialog").showModal(), " ": () => clip.current()?.player?.toggle(),
+    1: () => decide(0), 2: () => decide(1), 3: () => decide(2),
     ArrowLeft: () => seek(-1), ArrowRight: () => seek(1),
   };
   document.addEventListener("keydown", (event) => {
@@ -96,6 +97,13 @@ function startKeys() {
     action();
   });
   byId("keys-button").addEventListener("click", () => byId("keys-dialog").showModal());
+}
+
+async function decide(index) {
+  const id = clip.current()?.id;
+  if (!id || !(await queue.decide(id, clip.DECISIONS[index]).catch(() => false))) return;
+  const next = queue.nextUndecided();
+  if (next !== null) select(next);
 }
 
 function seek(by) {

@@ -41,6 +41,24 @@ export function neighbour(step) {
   return at < 0 ? (ids[0] ?? null) : (ids[at + step] ?? null);
 }
 
+/** Notes the reviewer's decision on a clip; the same one again takes it back. Whether it now has one. */
+export async function decide(id, decision) {
+  const value = clips.get(id)?.decision === decision ? "" : decision;
+  const clip = await post(`/api/clips/${id}/decision?value=${value}`);
+  clips.set(id, clip);
+  draw();
+  document.dispatchEvent(new CustomEvent("decided", { detail: clip }));
+  return value !== "";
+}
+
+/** The next clip down the list that has no decision, or the first of all; null where all have one. */
+export function nextUndecided() {
+  const here = shown().filter((entry) => clips.has(entry.id) && kindOf(entry) !== "pending");
+  const at = here.findIndex((entry) => entry.id === selected);
+  const found = [...here.slice(at + 1), ...here.slice(0, at + 1)].find((entry) => !entry.decision);
+  return found?.id ?? null;
+}
+
 function arrived(clip) {
   clips.set(clip.id, clip);
   poll();
@@ -87,6 +105,7 @@ function shown() {
   const show = byId("show").value;
   const found = entries().filter((entry) => {
     if (text && !entry.name.toLowerCase().includes(text)) return false;
+    if (show === "undecided") return kindOf(entry) !== "pending" && !entry.decision;
     return show === "all" || show === kindOf(entry) || (show === "warned" && entry.n_warnings > 0);
   });
   const sort = byId("sort").value;
@@ -136,7 +155,7 @@ function newRow(entry) {
 
 function update(row, entry) {
   const own = threshold.for(entry.threshold);
-  const key = JSON.stringify([entry.state, entry.share, entry.p_fake, own, entry.n_warnings, entry.error, entry.id === selected]);
+  const key = JSON.stringify([entry.state, entry.share, entry.p_fake, own, entry.n_warnings, entry.error, entry.decision, entry.id === selected]);
   if (key === row.drawn) return;
   row.drawn = key;
   row.node.classList.toggle("current", entry.id === selected);
@@ -167,9 +186,12 @@ function stateOf(entry, kind, own) {
     else if (entry.state !== "running") bar.value = entry.state === "waiting" ? 1 : 0;
     return [el("span", {}, text), bar];
   }
+  const decided = entry.decision
+    ? [el("span", {}, `✓ ${t("queue.decided", { decision: t(`clip.decided_${entry.decision}`) })}`)]
+    : [];
   if (kind === "failed") {
     const text = entry.state === "cancelled" ? t("queue.cancelled") : errorAdvice(entry.error?.code).title;
-    return [el("span", { class: "failed" }, text)];
+    return [el("span", { class: "failed" }, text), ...decided];
   }
   const { sign } = verdictOf(entry.p_fake, own);
   const found = [el("span", { class: kind }, `${sign} ${t(`queue.${kind}`)}`)];
@@ -178,7 +200,7 @@ function stateOf(entry, kind, own) {
     const text = entry.n_warnings === 1 ? t("queue.warnings_one") : t("queue.warnings_many", { n: entry.n_warnings });
     found.push(el("span", { class: "warned" }, `⚠ ${text}`));
   }
-  return found;
+  return [...found, ...decided];
 }
 
 function actionsOf(entry) {

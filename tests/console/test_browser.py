@@ -136,6 +136,24 @@ def test_a_batch_of_twenty_with_three_bad_files(browser, console, clips, bad_fil
         assert report.count("<section>") == 19
 
 
+def test_decisions_by_keyboard_go_on_to_the_next_clip(browser, console, clips):
+    with page_of(browser, console.address) as page:
+        page.set_input_files("#files", [str(path) for path in clips[:3]])
+        page.wait_for_selector("#queue-summary:has-text('3 of 3 done')", timeout=VERDICT_MS)
+        page.wait_for_selector(".decision")  # the most suspicious one has opened by itself
+        names = page.locator(".item .name").all_inner_texts()
+        for key, following in (("1", names[1]), ("2", names[2]), ("3", names[2])):
+            page.keyboard.press(key)
+            page.wait_for_selector(f".headline h1:has-text('{following}')")
+            page.wait_for_selector(".decision")
+        page.wait_for_selector("[data-decision=unsure][aria-pressed=true]")
+        decided = [text.split("decided: ")[1] for text in page.locator(".item .state").all_inner_texts()]
+        assert decided == ["Fake", "Real", "Unsure"]
+        page.click("[data-decision=unsure]")  # once more takes it back
+        page.select_option("#show", "undecided")
+        assert page.locator(".item .name").all_inner_texts() == [names[2]]
+
+
 def test_cancel_try_again_and_remove(browser, console, clips):
     with page_of(browser, console.address, expected="ERR_FAILED") as page:
         held = []

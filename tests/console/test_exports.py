@@ -32,7 +32,9 @@ REFUSED = clip("b.txt", error={"code": "unknown_container", "message": "it is te
 
 
 def test_csv_has_a_row_for_each_file_the_likeliest_fake_first():
-    rows = list(csv.DictReader(io.StringIO(to_csv([REFUSED, clip("low", 0.2), clip("high", 0.9)], None))))
+    clips = [REFUSED, clip("low", 0.2, decision="unsure"), clip("high", 0.9)]
+    rows = list(csv.DictReader(io.StringIO(to_csv(clips, None))))
+    assert [row["decision"] for row in rows] == ["", "unsure", ""]
     assert list(rows[0]) == list(COLUMNS)
     assert [(row["file"], row["verdict"], row["error_code"]) for row in rows] == [
         ("high", "Fake", ""),

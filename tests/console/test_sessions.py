@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from console.clip import Clip, State
-from console.sessions import SessionError, Sessions
+from console.sessions import PREFIX, SessionError, Sessions, remove_leftovers
 from console.settings import ConsoleSettings
 
 
@@ -42,6 +45,21 @@ def test_all_is_gone_when_the_console_stops(sessions):
     add(sessions.open())
     sessions.close()
     assert not sessions.directory.exists()
+
+
+def test_what_a_killed_console_left_goes_when_the_next_one_starts(tmp_path):
+    script = "import os, signal, console.sessions as s, console.settings as t; "
+    script += "print(s.Sessions(t.ConsoleSettings()).directory, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    killed = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    left, alive = Path(killed.stdout.strip()), tmp_path / f"{PREFIX}{os.getpid()}-abc"
+    alive.mkdir()
+    assert left.exists()
+    remove_leftovers(tmp_path)
+    assert not left.exists()
+    assert alive.exists()
 
 
 def test_files_stay_where_that_was_asked_for(tmp_path: Path):
