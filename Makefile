@@ -227,8 +227,7 @@ lint: $(INSTALLED)  ## check style and imports
 prepare: $(INSTALLED)  ## decode VIDEO_DATA, IMAGE_DATA and AUDIO_DATA once, ahead of training, on all cores
 	for preset in video efficientnet_b0_frames_112; do for data in $(VIDEO_DATA) $(IMAGE_DATA); do \
 		$(RUN) -m training.prepare $$data --config $$preset || exit 1; done; done
-	$(RUN) -m training.prepare $(AUDIO_DATA) --config audio
-	$(RUN) -m training.self_vocode $(AUDIO_DATA) --config audio
+	$(RUN) -m training.prepare $(AUDIO_DATA) --config audio --vocoders
 
 FRAMES = --dataset $(VIDEO_DATA) $(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA))
 TRAIN_FRAMES = $(RUN) -m training.pretrain_frames $(FRAMES) --no-export

@@ -14,15 +14,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from model_defs.decoding.media import Media
 from model_defs.errors import DetectionError
 from model_defs.inference.engine import Engine, Item, load_engine
-from model_defs.inference.options import DetectOptions
-from model_defs.inference.predictor import Predictor, VideoPredictor
 from model_defs.networks.artifact import DEVICES, VARIANTS, read_manifest
-from model_defs.preprocessing.video import video_tensor
+from training.evaluation.file_scores import network_input, sampled
 from training.exporting.measurement import describe_machine, forward_times_ms, interleaved_ms, load_runnable
 
 STAGES = ("decode", "faces", "features", "forward")
@@ -104,15 +100,6 @@ def stage_table(times_ms: Mapping[str, Mapping[str, float]], clip: Path) -> Tabl
     return table
 
 
-def clip_inputs(predictor: Predictor, clip: Path) -> Tensor:
-    """What the network is fed for this clip: (1, T, 3, H, W) or (n_windows, T, n_features)."""
-    with Media(clip) as media:
-        sample = predictor.sample(media, DetectOptions())
-    if isinstance(predictor, VideoPredictor):
-        return video_tensor(sample.crops, predictor.artifact.spec)[None]
-    return torch.as_tensor(sample.features)
-
-
 def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
     """Measure and print everything."""
     machine = describe_machine()
@@ -125,7 +112,8 @@ def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
         paths = {modality: path for modality, path in paths.items() if path.is_dir()}
         for modality, path in paths.items():
             engines[path.name] = load_engine({modality: path}, name=modality, cache=None)
-            inputs = clip_inputs(engines[path.name].predictors[modality], clip)
+            predictor = engines[path.name].predictors[modality]
+            inputs = network_input(predictor.artifact, sampled(clip)(predictor))
             times_ms = forward_times_ms(load_runnable(path), inputs, n_repeats)
             console.print(variant_table(path.name, read_manifest(path), times_ms, len(inputs)))
         if len(paths) > 1:

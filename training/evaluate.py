@@ -34,7 +34,7 @@ from training.evaluation import report_tables as figures
 from training.evaluation.adversarial import BUDGET_UNITS, attacks, score_attacked
 from training.evaluation.av_pairs import make_pairs, score_pairs
 from training.evaluation.degradations import DEGRADATIONS
-from training.evaluation.file_scores import ClipScores, Contender, ScoreCache, score_clips
+from training.evaluation.file_scores import ClipScores, Contender, ScoreCache, score_files
 from training.evaluation.metadata_baseline import N_TREES, metadata_floor
 from training.evaluation.ood_media import N_FILES, score_unlike
 from training.evaluation.report_tables import Resampling
@@ -105,7 +105,7 @@ def evaluate(
         clips = {split: select(data[modality], split) for split in splits}
         if empty := [split for split, members in clips.items() if len({clip.label for clip in members}) < 2]:
             raise DatasetError(f"the {modality} data have no clips of both classes in: {', '.join(empty)}")
-        scores = {split: score_clips(contenders[modality], members, cache) for split, members in clips.items()}
+        scores = {split: score_files(contenders[modality], members, cache) for split, members in clips.items()}
         part = _modality(contenders[modality], scores, resampling)
         for split, floor in _floor(modality, data[modality], splits, cache, resampling).items():
             part["splits"][split]["floor"] = floor
@@ -185,11 +185,11 @@ def _robustness(
 ) -> dict:
     """Curves by axis and contender; each begins with the same clips as they are."""
     modality, attacker = contenders[0].modality, contenders[0]
-    clean = score_clips(contenders, clips, cache)
+    clean = score_files(contenders, clips, cache)
     start = {one.name: {"level": None, **figures.curve_point(clean, one, resampling)} for one in contenders}
     damage: dict[str, dict[str, list]] = {}
     for degradation in DEGRADATIONS[modality](quick=quick):
-        found = score_clips(contenders, clips, cache, degradation)
+        found = score_files(contenders, clips, cache, degradation)
         for one in contenders:
             curve = damage.setdefault(degradation.axis, {}).setdefault(one.name, [start[one.name]])
             curve.append({"level": degradation.level, **figures.curve_point(found, one, resampling)})

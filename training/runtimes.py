@@ -30,9 +30,9 @@ from model_defs.inference.engine import load_engine
 from model_defs.networks.artifact import load_artifact, read_manifest
 from model_defs.networks.weights import load_weights
 from model_defs.spec import InputSpec, VideoSpec, spec_from_dict
-from training.bench import clip_inputs as sample_inputs
 from training.data.datasets import load_dataset, select
 from training.data.prepared import DEFAULT_CACHE, prepare
+from training.evaluation.file_scores import network_input, sampled
 from training.evaluation.scores import clip_inputs
 from training.exporting.measurement import describe_machine, difference, interleaved_ms
 from training.exporting.publication import N_CALIBRATION_CLIPS
@@ -218,7 +218,7 @@ def gather(modality: str, artifact: Path, clip: Path, dataset: Path | None, cach
     """The sample's input, and what to calibrate and compare on."""
     spec = spec_from_dict(read_manifest(artifact)["spec"])
     predictor = load_engine({modality: artifact}, name=modality, device="cpu", cache=None).predictors[modality]
-    timed = sample_inputs(predictor, clip).contiguous()
+    timed = network_input(predictor.artifact, sampled(clip)(predictor)).contiguous()
     if dataset is None or not dataset.exists():
         return Inputs(
             timed, [timed], [timed[index : index + 1] for index in range(len(timed))], "the sample clip alone"

@@ -32,7 +32,7 @@ def test_page_names_every_preset_and_format_and_no_other_option(capsys):
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE)) == set(FORMATS)
     scripts = [importlib.import_module(f"training.{name}") for name in SCRIPTS]
     known = {name.replace("_", "-") for script in scripts for name in script.options().options}
-    for name in ("prepare", "publish", "evaluate", "self_vocode", "finetune.continual", "finetune.few_shot"):
+    for name in ("prepare", "publish", "evaluate", "finetune.continual", "finetune.few_shot"):
         with pytest.raises(SystemExit):
             importlib.import_module(f"training.{name}").main(["--help"])
     known |= set(re.findall(r"--([a-z][a-z-]+)", capsys.readouterr().out))

@@ -1,8 +1,8 @@
 """Pseudo-fakes of sound, made once: copies of real clips by the vocoders of `training.augmentation.vocoders`.
 
 They lie beside the prepared waveforms, in `vocoded/`, named by the clip's content, the vocoder and the version of the
-code that made them. Training makes what it does not find; `training.self_vocode` makes all beforehand. An interrupted
-run goes on where it stopped. Train clips alone are copied: val and test hold nothing that we made.
+code that made them. Training makes what it does not find; `training.prepare --vocoders` makes all beforehand.
+An interrupted run goes on where it stopped. Train clips alone are copied: val and test hold nothing that we made.
 """
 
 from __future__ import annotations

@@ -140,10 +140,10 @@ def margin_logits(margin: np.ndarray) -> np.ndarray:
     return np.stack([np.zeros_like(margin), margin], axis=1)
 
 
-def score_clips(
+def score_files(
     contenders: Sequence[Contender], clips: Sequence[Clip], cache: ScoreCache, degradation: Degradation | None = None
 ) -> ClipScores:
-    """Margins of the clips, as they are or degraded; each file is decoded once for all contenders.
+    """Margins of the clips' files, as they are or degraded; each is decoded once for all contenders.
 
     Raises:
         ModelLoadError: an artifact cannot be loaded.

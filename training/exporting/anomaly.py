@@ -1,7 +1,7 @@
 """The anomaly score: how far an input lies from the train clips, and from how many val clips.
 
 anomaly.safetensors holds the distance, fitted to the train clips, and the distances that val clips have under each
-variant, which turn a distance into a percentile. `training.anomaly` is the command.
+variant, which turn a distance into a percentile. `training.publish --only-ood` fits it alone.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def read_anomaly(weights_dir: Path) -> tuple[MahalanobisDistance, dict[str, list
         meta = json.loads(file.metadata()[_META_KEY])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     if meta["weights_sha256"] != sha256_of(Path(weights_dir) / "model.safetensors"):
-        raise ArtifactError(f"{path} is of other weights; fit it again (python -m training.anomaly)")
+        raise ArtifactError(f"{path} is of other weights; fit it again (python -m training.publish --only-ood)")
     percentiles = {
         name.partition(".")[2]: [round(float(value), 4) for value in tensor]
         for name, tensor in state.items()

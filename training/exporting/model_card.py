@@ -115,7 +115,7 @@ def _figures_table(figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) 
 
 def _measured_table(measured: Mapping) -> str:
     variants = measured["variants"]
-    # Speed is in measured.json, where `python -m training.measure` renews it for another machine.
+    # Speed is in measured.json, where `python -m training.export --measure` renews it for another machine.
     columns = [
         name for name in dict.fromkeys(name for row in variants.values() for name in row) if name != "forward_ms"
     ]

@@ -9,7 +9,6 @@ that is why speeds come from measured.json and are not taken here.
 from __future__ import annotations
 
 import copy
-import gc
 import hashlib
 import io
 import json
@@ -22,9 +21,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverloadPacket
 from torch.fx.experimental.optimization import fuse
-from torch.jit import _builtins
 
 from model_defs.networks.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
 from model_defs.networks.ood import MahalanobisDistance, with_distance
@@ -33,6 +30,7 @@ from model_defs.networks.weights import load_weights, sha256_of
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
 from training.exporting.anomaly import read_anomaly
 from training.exporting.folding import fold_batch_norms
+from training.exporting.freed_operators import forget_freed_operators
 from training.exporting.measurement import Difference, compare, read_measured
 from training.exporting.quantization import load_observer_state, quantize_int8, static_part
 
@@ -158,24 +156,8 @@ def round_floats(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 def script(net: nn.Module) -> torch.jit.ScriptModule:
     """`torch.jit.script` of a network in eval mode, safe from addresses that torch remembers too long."""
-    _forget_freed_operators()
+    forget_freed_operators()
     return torch.jit.script(net.eval())
-
-
-def _forget_freed_operators() -> None:
-    """Drop what torch's table of builtin functions says of functions that are gone.
-
-    The table goes by `id()`, and keeps the id of an operator's old function when the operator is registered anew
-    (torch/_ops.py, `_refresh_packet`). A list that a layer holds may come to lie at such an address. It is then taken
-    for a function, and scripting fails, now and then, with "builtin cannot be used as a value".
-    """
-    table = _builtins._get_builtin_table()
-    permanent = {id(function) for function, _ in _builtins._builtin_ops}
-    packets = [thing for thing in gc.get_objects() if type(thing) is OpOverloadPacket]
-    current = {packet._qualified_op_name: id(packet._op) for packet in packets}
-    for address, name in list(table.items()):
-        if address not in permanent and current.get(name, address) != address:
-            del table[address]
 
 
 def serialize(module: torch.jit.ScriptModule, record: dict) -> bytes:
@@ -258,7 +240,9 @@ def _measured(weights_dir: Path, digest: str, variants: tuple[str, ...]) -> dict
     if measured is None:
         return {"variants": {}, "measured_on": None}
     if measured["weights_sha256"] != digest:
-        raise ArtifactError(f"{weights_dir}/measured.json is of other weights; measure again (training.measure)")
+        raise ArtifactError(
+            f"{weights_dir}/measured.json is of other weights; measure again (python -m training.export --measure)"
+        )
     for variant in variants:
         agreement = measured["variants"].get(variant, {}).get("agreement")
         if agreement is not None and agreement < MIN_AGREEMENT:

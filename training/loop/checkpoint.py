@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from model_defs.networks.weights import load_weights
+from model_defs.spec import spec_from_dict, spec_to_dict
 from training.loop import distributed
 from training.loop.train_config import TrainConfig
 
@@ -106,6 +108,38 @@ def write(checkpoint: Mapping[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
+def average(paths: Sequence[Path]) -> dict:
+    """The checkpoint record with the mean of the weights and batch-norm statistics, each file counting alike.
+
+    One network that errs less than each of several runs that went on from the same weights (not of networks that were
+    trained apart): M. Wortsman et al., "Model soups" (ICML 2022), and with the start itself among them "Robust
+    fine-tuning of zero-shot models" (CVPR 2022).
+
+    Args:
+        paths: checkpoints or weight files, at least two, of one network and input.
+
+    Raises:
+        RunError: there are fewer, or they are of different networks or inputs.
+    """
+    if len(paths) < 2:
+        raise RunError("an average needs at least two checkpoints")
+    loaded = [load_weights(path) for path in paths]
+    kept = ("network", "spec", "labels")
+    for _, record in loaded:  # one form for what JSON wrote and what torch did: it has tuples
+        record["spec"], record["labels"] = spec_to_dict(spec_from_dict(record["spec"])), list(record["labels"])
+    first = {name: loaded[0][1][name] for name in kept}
+    for path, (_, record) in zip(paths, loaded, strict=True):
+        for name in kept:
+            if record[name] != first[name]:
+                raise RunError(f"{path} has another {name} than {paths[0]}: {record[name]}, not {first[name]}")
+    states = [net.state_dict() for net, _ in loaded]
+    return {
+        **first,
+        "averaged": len(paths),
+        "state": {name: _mean([state[name] for state in states]) for name in states[0]},
+    }
+
+
 def _identity(config: TrainConfig) -> dict[str, Any]:
     """What must not change; a run may go on on another GPU."""
     return asdict(config) | {"device": torch.device(config.device).type}
@@ -121,3 +155,9 @@ def _difference(found: Any, wanted: Any) -> str:
         return f"{found}, not {wanted}"
     names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
     return "; ".join(f"{name} {found.get(name)}, not {wanted.get(name)}" for name in names)
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    if not tensors[0].is_floating_point():  # how many batches a batch norm has seen
+        return tensors[0].clone()
+    return torch.stack([tensor.double() for tensor in tensors]).mean(0).to(tensors[0].dtype)

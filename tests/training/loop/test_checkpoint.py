@@ -10,8 +10,7 @@ import torch
 from model_defs.networks.registry import NETWORKS, build_network
 from model_defs.networks.weights import load_weights, save_weights
 from model_defs.spec import LABELS, spec_to_dict
-from training.average import average, main
-from training.loop.checkpoint import RunError
+from training.loop.checkpoint import RunError, average, write
 
 
 def write_checkpoint(path: Path, network: str, factor: float, labels: tuple[str, ...] = LABELS) -> Path:
@@ -26,8 +25,8 @@ def write_checkpoint(path: Path, network: str, factor: float, labels: tuple[str,
 
 def test_each_checkpoint_counts_alike(tmp_path):
     paths = [write_checkpoint(tmp_path / f"{factor}.pt", "mfcc_gru_light", factor) for factor in (1.0, 2.0, 6.0)]
-    main([*map(str, paths), "--save-path", str(tmp_path / "runs" / "mean.pt")])
-    net, record = load_weights(tmp_path / "runs" / "mean.pt")
+    write(average(paths), tmp_path / "mean.pt")
+    net, record = load_weights(tmp_path / "mean.pt")
     assert record["network"] == "mfcc_gru_light"
     for name, tensor in load_weights(paths[0])[0].state_dict().items():
         if tensor.is_floating_point():
@@ -42,12 +41,9 @@ def test_published_weights_may_be_among_them(tmp_path):
     assert averaged["spec"] == record["spec"]
 
 
-def test_what_is_not_of_one_network_is_refused(tmp_path, capsys):
+def test_what_is_not_of_one_network_is_refused(tmp_path):
     one = write_checkpoint(tmp_path / "one.pt", "mfcc_gru_light", 1.0)
     with pytest.raises(RunError, match="at least two"):
         average([one])
     with pytest.raises(RunError, match=r"other.pt has another labels than .*one.pt"):
         average([one, write_checkpoint(tmp_path / "other.pt", "mfcc_gru_light", 1.0, labels=("fake", "real"))])
-    with pytest.raises(SystemExit):
-        main([str(one), str(tmp_path / "absent.pt"), "--save-path", str(tmp_path / "mean.pt")])
-    assert "absent.pt" in capsys.readouterr().err
