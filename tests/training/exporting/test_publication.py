@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from model_defs.networks.registry import NETWORKS, build_network
 from model_defs.networks.weights import load_weights, sha256_of
@@ -15,7 +16,9 @@ from model_defs.spec import LABELS, spec_to_dict
 from training.data.datasets import load_dataset, select
 from training.data.prepared import prepare
 from training.evaluation.scores import score_clips
+from training.exporting.anomaly import ANOMALY_FILE
 from training.exporting.publication import publish
+from training.publish import main
 
 SPEC = replace(NETWORKS["mfcc_gru_light"].spec, hop_length=1024)
 
@@ -101,3 +104,20 @@ def test_interrupted_publication_leaves_the_published_files_alone(checkpoint, au
     assert (output / "model.safetensors").read_bytes() == b"the weights before"
     assert [path.name for path in output.iterdir()] == ["model.safetensors"]
     assert not list(tmp_path.glob(".publish-*"))
+
+
+def test_command_averages_checkpoints_and_fits_the_ood_distance_alone(checkpoint, audio_dataset, tmp_path, capsys):
+    output, folders = tmp_path / "weights", ["--dataset", str(audio_dataset), "--cache", str(tmp_path / "cache")]
+    main([str(checkpoint), str(checkpoint), *folders, "--output", str(output), "--workers", "1"])
+    assert "auc" in capsys.readouterr().out
+    before = load_file(output / ANOMALY_FILE)
+    weights = (output / "model.safetensors").read_bytes()
+    (output / ANOMALY_FILE).unlink()
+    main([str(output / "model.safetensors"), *folders, "--output", str(output), "--only-ood"])
+    assert (output / "model.safetensors").read_bytes() == weights
+    after = load_file(output / ANOMALY_FILE)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(SystemExit):
+        main([str(checkpoint), str(tmp_path / "absent.pt"), *folders, "--output", str(output)])
+    assert "absent.pt" in capsys.readouterr().err
