@@ -195,6 +195,28 @@ $(DEPLOY)/.installed: $(INSTALLED) deploy/requirements.lock deploy/unpack_helm.p
 	$(DEPLOY)/bin/python deploy/unpack_helm.py $(DEPLOY)/bin
 	touch $@
 
+BUILDER = $(or $(shell command -v podman),$(shell command -v docker),$(shell command -v buildah))
+TARGET ?= cpu
+IMAGE ?= deepdetect:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)$(if $(filter cuda bare,$(TARGET)),-$(TARGET))
+IMAGE_FILE := build/image/$(TARGET).tar
+
+.PHONY: image sbom
+image: archive sample  ## build the image with podman, docker or buildah: TARGET=cpu, cuda or bare (TORCH_INDEX, BASE, PIP_CONF, IMAGE)
+	@test -n "$(BUILDER)" || { echo "neither podman nor docker nor buildah is here" >&2; exit 1; }
+	$(BUILDER) build --file Containerfile --target $(TARGET) --tag $(IMAGE) --network host \
+		--build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$$(git rev-parse HEAD) \
+		$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) \
+		$(if $(PIP_CONF),--secret id=pip,src=$(PIP_CONF)) .
+
+sbom: image deploy-tools  ## list what is in the image: build/image/TARGET.cdx.json (CycloneDX)
+	mkdir -p build/image && rm -f $(IMAGE_FILE)
+	case $(notdir $(BUILDER)) in \
+		podman) podman save --format oci-archive --output $(IMAGE_FILE) $(IMAGE);; \
+		docker) docker save --output $(IMAGE_FILE) $(IMAGE);; \
+		buildah) buildah push $(IMAGE) oci-archive:$(IMAGE_FILE);; esac
+	$(DEPLOY)/bin/syft scan $(if $(findstring docker,$(BUILDER)),docker,oci)-archive:$(IMAGE_FILE) \
+		--output cyclonedx-json=$(IMAGE_FILE:.tar=.cdx.json)
+
 .PHONY: kserve-manifests
 kserve-manifests: deploy-tools  ## render deploy/kserve/deepdetect.yaml from the chart
 	$(DEPLOY)/bin/helm template deepdetect deploy/helm/deepdetect --namespace detection -f deploy/kserve/values.yaml \

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 
-from tests.deploy.chart import WAYS, HelmRefused, containers, of_kind, pods, properties, render, the
+from tests.deploy.chart import CHART, WAYS, HelmRefused, containers, of_kind, pods, properties, render, the
 
 WITH_DEPLOYMENT = [way for way in WAYS if not way.startswith("kserve")]
 MIB = 2**20
@@ -143,6 +144,11 @@ def test_two_releases_share_no_name(way):
     assert not one & two
 
 
+def test_the_chart_is_of_the_version_of_the_project():
+    project = tomllib.loads((CHART.parents[2] / "pyproject.toml").read_text())["project"]
+    assert containers(pods(render())[0][1])[-1]["image"] == f"deepdetect:{project['version']}"
+
+
 def test_long_names_still_fit():
     release = "r" * 53
     for each in render(*WAYS["canary"], *WAYS["monitoring"], release=release):
@@ -178,7 +184,7 @@ def test_a_canary_gets_its_share_over_http_and_grpc():
         for backend in backends:
             assert backend["port"] in {port["port"] for port in services[backend["name"]]["spec"]["ports"]}
     images = {name: containers(pod)[-1]["image"] for name, pod in pods(objects)}
-    assert (images["main-deepdetect"], images["main-deepdetect-canary"]) == ("deepdetect:1.0.0", "deepdetect:2.0.0")
+    assert images["main-deepdetect-canary"] == "deepdetect:2.0.0" != images["main-deepdetect"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +212,7 @@ def test_a_card_has_its_workers():
     (_, pod), *_ = pods(render(*WAYS["gpu"]))
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 2
     assert "--workers=ensemble=6" in pod["initContainers"][0]["args"]
-    assert pod["containers"][0]["image"] == "deepdetect:1.0.0-cuda"
+    assert pod["containers"][0]["image"].endswith("-cuda")
 
 
 def test_a_changed_configuration_starts_the_pods_anew():
