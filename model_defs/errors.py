@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     UNKNOWN_CONTAINER = "unknown_container"
     UNSUPPORTED_CODEC = "unsupported_codec"
+    ENCRYPTED_MEDIA = "encrypted_media"
     NO_VIDEO_TRACK = "no_video_track"
     NO_AUDIO_TRACK = "no_audio_track"
     UNDECODABLE_MEDIA = "undecodable_media"
@@ -49,6 +50,7 @@ _STATUS = {
     ErrorCode.TOO_LARGE: 413,
     ErrorCode.UNKNOWN_CONTAINER: 415,
     ErrorCode.UNSUPPORTED_CODEC: 415,
+    ErrorCode.ENCRYPTED_MEDIA: 415,
     ErrorCode.NO_VIDEO_TRACK: 422,
     ErrorCode.NO_AUDIO_TRACK: 422,
     ErrorCode.UNDECODABLE_MEDIA: 422,

@@ -7,7 +7,7 @@ a test can tell which frame came back: `read_time_s(image)`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -67,11 +67,15 @@ def write_clip(
     size: tuple[int, int] = (96, 64),
     gop: int = 25,
     rotation_deg: int = 0,
+    images: Sequence[np.ndarray] | None = None,
+    display_matrix: Sequence[int] | None = None,
+    pixel_aspect: Fraction | None = None,
     sound: np.ndarray | None = None,
     rate_hz: int = 16_000,
     n_channels: int = 1,
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> bytes:
     """One clip as bytes.
 
@@ -82,7 +86,10 @@ def write_clip(
         size: width and height of an upright frame.
         gop: frames from one keyframe to the next.
         rotation_deg: the frames are stored turned, with metadata to turn them counter-clockwise by so much.
-        sound: mono samples, given to every channel; otherwise a tone of `duration_s`.
+        images: the frames as they are stored, each (height, width, 3) uint8; otherwise they show their times.
+        display_matrix: a, b, c, d of ISO/IEC 14496-12, 8.5.2.3: how the stored frames are to be shown.
+        pixel_aspect: width over height of a pixel.
+        sound: mono samples, given to every channel, or (n_channels, N); otherwise a tone of `duration_s`.
         options: for the video encoder.
     """
     file = io.BytesIO()
@@ -90,6 +97,7 @@ def write_clip(
         ordinary_scheduling(),
         av.open(file, "w", format=container, container_options=container_options or {}) as output,
     ):
+        output.metadata.update(metadata or {})
         video = _add_video(output, video_codec, size, fps, gop, rotation_deg, options) if video_codec else None
         audio = (
             output.add_stream(audio_codec, rate=rate_hz, options=_ENCODER_OPTIONS.get(audio_codec))
@@ -99,9 +107,15 @@ def write_clip(
         if audio:
             audio.layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[n_channels]
         if video:
+            if display_matrix:
+                a, b, c, d = (number << 16 for number in display_matrix)
+                video.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
+            if pixel_aspect:
+                video.codec_context.sample_aspect_ratio = pixel_aspect
             if times_s is None:
-                times_s = [index / fps for index in range(round(duration_s * fps))]
-            output.mux(packet for frame in _frames(times_s, size, rotation_deg) for packet in video.encode(frame))
+                times_s = [index / fps for index in range(len(images) if images else round(duration_s * fps))]
+            images = images or _stored(times_s, size, rotation_deg)
+            output.mux(packet for frame in _frames(times_s, images) for packet in video.encode(frame))
             output.mux(video.encode(None))
         if audio:
             sound = tone(duration_s, rate_hz) if sound is None else sound
@@ -175,12 +189,6 @@ def _add_video(output, codec: str, size: tuple[int, int], fps: int, gop: int, ro
     return stream
 
 
-def _add_audio(output, codec: str, rate_hz: int, n_channels: int):
-    stream = output.add_stream(codec, rate=rate_hz, options=_ENCODER_OPTIONS.get(codec))
-    stream.layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[n_channels]
-    return stream
-
-
 # The quickest setting of each encoder; one keyframe each `gop` frames and none between.
 _ENCODER_OPTIONS = {
     "libx264": {"preset": "ultrafast", "bf": "2", "sc_threshold": "0"},
@@ -193,16 +201,23 @@ _ENCODER_OPTIONS = {
 }
 
 
-def _frames(times_s: Iterable[float], size: tuple[int, int], rotation_deg: int) -> Iterable[av.VideoFrame]:
+def _stored(times_s: Iterable[float], size: tuple[int, int], rotation_deg: int) -> Iterator[np.ndarray]:
     for time_s in times_s:
-        stored = np.rot90(time_image(time_s, *size), -rotation_deg // 90)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(stored))
+        yield np.rot90(time_image(time_s, *size), -rotation_deg // 90)
+
+
+def _frames(times_s: Iterable[float], images: Iterable[np.ndarray]) -> Iterator[av.VideoFrame]:
+    for time_s, image in zip(times_s, images, strict=True):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image))
         frame.pts, frame.time_base = round(time_s / TIME_BASE), TIME_BASE
         yield frame
 
 
 def _sounds(samples: np.ndarray, rate_hz: int, stream) -> Iterable[av.AudioFrame]:
     convert = av.AudioResampler(stream.format, stream.layout, rate_hz, frame_size=stream.frame_size or 1024)
-    frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="flt", layout="mono")
+    if samples.ndim == 2:  # a channel a row
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32), format="fltp", layout=stream.layout)
+    else:
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="flt", layout="mono")
     frame.sample_rate, frame.pts, frame.time_base = rate_hz, 0, Fraction(1, rate_hz)
     return [*convert.resample(frame), *convert.resample(None)]

@@ -14,12 +14,14 @@ import numpy as np
 from model_defs.decoding.containers import check_audio_form
 from model_defs.decoding.demux import MediaFile
 from model_defs.decoding.sampling import window_starts
+from model_defs.decoding.tracks import Track
 
 # Decoding starts this early and drops what comes first: transform codecs need a few packets to settle (Opus 80 ms,
 # RFC 7845 section 4.6; MP3's bit reservoir nine frames).
 PREROLL_S = 0.25
 DURATION_SLACK = 1.05  # a track may be so much longer than declared; some durations are guessed from the bit rate
 TRUSTED_PART = 0.95  # one shorter than this part of what is declared is cut off
+MAX_PADDING_S = 0.2  # what an encoder appends to fill its last frames: two of the longest, of HE-AAC at 22 kHz
 N_SAFE_PLANES = 8  # PyAV 18 reads beyond the planes of a frame that has so many or more, and crashes
 BLOCK_SAMPLES = 2**16  # frames are mixed down so many samples at a time: the calls would cost more than the arithmetic
 MAX_FRAME_SAMPLES = 2**24  # in one decoded frame, all channels together; FLAC and ALAC may declare what they like
@@ -43,10 +45,11 @@ class AudioSegment:
 
 
 class AudioReader:
-    """Reads the audio track of an open file."""
+    """Reads an audio track of an open file."""
 
-    def __init__(self, file: MediaFile) -> None:
+    def __init__(self, file: MediaFile, track: Track) -> None:
         self._file = file
+        self._track = track
 
     def read(self, rate_hz: int, window_s: float, max_windows: int) -> list[AudioSegment]:
         """The whole track as one segment if it is at most `max_windows * window_s` long, else so many windows of it.
@@ -56,10 +59,10 @@ class AudioReader:
         Raises:
             DetectionError: `decode_timeout`.
         """
-        start_s, duration_s = self._file.span_s(self._file.audio)
+        start_s, duration_s = self._file.span_s(self._track)
         segments, is_complete = self._read_span(start_s, duration_s, rate_hz, window_s, max_windows)
         if not is_complete:
-            scan = self._file.scan(self._file.audio)
+            scan = self._file.scan(self._track)
             if abs(scan.duration_s - duration_s) > window_s:
                 self._file.warn(f"the audio track is {scan.duration_s:.1f} s long, not {duration_s:.1f} s as declared")
                 segments, _ = self._read_span(scan.start_s, scan.duration_s, rate_hz, window_s, max_windows)
@@ -78,7 +81,11 @@ class AudioReader:
                 self._file.warn(
                     f"the audio track ends after {len(samples) / rate_hz:.1f} s of the declared {duration_s:.1f} s"
                 )
-            return [AudioSegment(start_s - zero_s, samples)] if len(samples) else [], len(samples) < n_most
+            is_complete = len(samples) < n_most
+            n_declared = round(duration_s * rate_hz)
+            if self._track.ends_exactly and 0 < len(samples) - n_declared <= MAX_PADDING_S * rate_hz:
+                samples = samples[:n_declared]  # libav cuts the encoder's delay, and not what it appends
+            return [AudioSegment(start_s - zero_s, samples)] if len(samples) else [], is_complete
         n_samples = round(window_s * rate_hz)
         segments = []
         for window_start_s in window_starts(duration_s, window_s, max_windows):
@@ -92,8 +99,8 @@ class AudioReader:
         if start_s is None:
             self._file.rewind()
         else:
-            self._file.seek(self._file.audio, start_s - PREROLL_S)
-        time_base = float(self._file.audio.stream.time_base)
+            self._file.seek(self._track, start_s - PREROLL_S)
+        time_base = float(self._track.stream.time_base)
         from_s = -math.inf if start_s is None else start_s - PREROLL_S
         form, n_early, n_wanted, rate_in_hz = None, 0, 0, 0
         parts, waiting = [], []  # of one channel, and of all: a bomb of many channels would fill the memory
@@ -125,7 +132,7 @@ class AudioReader:
 
     def _decode(self, from_s: float, time_base: float) -> Iterator[av.AudioFrame]:
         """Decoded frames of the packets that reach beyond a time."""
-        track = self._file.audio
+        track = self._track
         context = track.stream.codec_context
         if not context.is_open:
             context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}

@@ -15,6 +15,7 @@ import av.logging
 from av.stream import Disposition
 
 from model_defs.decoding.budget import out_of_time
+from model_defs.decoding.picture import UPRIGHT, Orientation
 from model_defs.decoding.reader import Reader, refuse_reference
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
@@ -50,17 +51,17 @@ class VideoTrack:
     """The video track as its container declares it.
 
     Attributes:
-        width, height: pixels as stored, before rotation.
+        width, height: pixels as stored, before any turn.
         fps: mean frames a second, None where it is not known.
-        rotation_deg: counter-clockwise turn that makes a frame upright, a multiple of 90. libav tells it with the first
-            decoded frame: 0 until then.
+        orientation: how a frame is turned, and perhaps mirrored, to be shown. libav tells it with the first decoded
+            frame: upright until then.
     """
 
     codec: str
     width: int
     height: int
     fps: float | None
-    rotation_deg: int = 0
+    orientation: Orientation = UPRIGHT
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,11 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
 def is_moving_picture(stream: av.VideoStream) -> bool:
     """Whether a video stream is a film, rather than cover art or a still picture."""
     return not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image)
+
+
+def encrypted(message: str) -> DetectionError:
+    """The refusal of what cannot be decoded without a key."""
+    return DetectionError(ErrorCode.ENCRYPTED_MEDIA, message)
 
 
 def _codec_name(stream: av.VideoStream | av.AudioStream) -> str:

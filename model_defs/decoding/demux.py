@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from av.stream import Discard, Stream
+from av.stream import Discard
 
 from model_defs.decoding.budget import DecodeBudget
 from model_defs.decoding.containers import (
     CONTAINERS,
-    AudioTrack,
-    VideoTrack,
     describe_audio,
     describe_video,
+    encrypted,
     is_moving_picture,
     open_container,
 )
 from model_defs.decoding.reader import Reader
 from model_defs.decoding.sampling import KeyframeTimes
+from model_defs.decoding.tracks import Track, is_cover, readable_tracks
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
 
@@ -31,7 +31,7 @@ class DecodeCounts:
     """How much work a file has been so far: the measure of cost that does not depend on the machine."""
 
     packets: int = 0  # demuxed
-    efficientnet_b0_frames: int = 0  # decoded, kept or not
+    video_frames: int = 0  # decoded, kept or not
     audio_frames: int = 0
 
 
@@ -44,30 +44,12 @@ class TrackScan:
     keyframes: KeyframeTimes
 
 
-@dataclass
-class Track:
-    """The chosen stream of one kind, or the reason why there is none.
-
-    Attributes:
-        index: its place among the file's streams.
-        stream: libav's stream; a new one each time the file is opened again.
-        info: its declaration.
-        start_s, duration_s: as declared when the file was opened, for libav changes its mind as it reads.
-        refusal: why the file's stream of this kind is not read.
-    """
-
-    index: int = -1
-    stream: av.VideoStream | av.AudioStream | None = None
-    info: VideoTrack | AudioTrack | None = None
-    start_s: float | None = None
-    duration_s: float | None = None
-    refusal: DetectionError | None = None
-
-
 class MediaFile:
     """Opens a file, chooses its tracks, seeks and demuxes; counts, warns and keeps to the budget on the way.
 
     Attributes:
+        videos, audios: the tracks of each kind that can be read, those marked as default first; or one with a refusal.
+        video, audio: the first of each.
         start_s: where the file's clock begins; not always at 0.
     """
 
@@ -86,12 +68,14 @@ class MediaFile:
         self._is_at_start = True
         self._n_pass_bytes = 0
         streams = self._container.streams
-        self.video = _choose(filter(is_moving_picture, streams.video), lambda stream: describe_video(stream, limits))
-        self.audio = _choose(streams.audio, lambda stream: describe_audio(stream, limits))
+        films = [stream for stream in streams.video if is_moving_picture(stream) and not is_cover(stream)]
+        self.videos = readable_tracks(films, lambda stream: describe_video(stream, limits))
+        self.audios = readable_tracks(streams.audio, lambda stream: describe_audio(stream, limits))
+        self.video, self.audio = self.videos[0], self.audios[0]
         tracks = [track for track in (self.video, self.audio) if track.stream is not None]
         for track in tracks:
-            if track.start_s is None:
-                track.start_s = self._first_packet_s(track)
+            start_s = self._first_packet_s(track) if track.start_s is None else track.start_s
+            track.set_start(start_s, self.container_name)
         self.start_s = min((track.start_s for track in tracks), default=0.0)
 
     @property
@@ -123,7 +107,7 @@ class MediaFile:
         self._container = open_container(self._reader, self.limits)
         self._is_at_start = True
         self._n_pass_bytes = 0
-        for track in (self.video, self.audio):
+        for track in (*self.videos, *self.audios):
             if track.stream is not None:
                 track.stream = self._container.streams[track.index]
 
@@ -135,6 +119,9 @@ class MediaFile:
         stream = track.stream
         if self.container_name == "matroska" and self.video.stream is not None:
             stream = self.video.stream
+        if time_s < track.start_s + track.untimed_s and track.untimed_s:
+            self.rewind()
+            return
         self._is_at_start = False
         self._n_pass_bytes = 0
         try:
@@ -165,6 +152,8 @@ class MediaFile:
             if packet is None:
                 return
             if packet.size:  # PyAV ends with an empty one, for decoders to flush
+                if packet.has_sidedata("encryption_info"):
+                    raise encrypted(f"the {track.stream.type} track of the file is encrypted (CENC); send it decrypted")
                 self._count_packet(packet)
                 yield packet
 
@@ -183,11 +172,11 @@ class MediaFile:
         except (av.FFmpegError, ValueError, MemoryError):
             self.warn(f"the file is damaged: a part of its {track.stream.type} track could not be decoded")
             return []
-        if track is self.audio:
+        if track.stream.type == "audio":
             self.counts.audio_frames += len(frames)
             return frames
-        self.counts.efficientnet_b0_frames += len(frames)
-        if self.counts.efficientnet_b0_frames > self.limits.max_frames:
+        self.counts.video_frames += len(frames)
+        if self.counts.video_frames > self.limits.max_frames:
             raise DetectionError(
                 ErrorCode.TOO_MANY_FRAMES,
                 f"more than {self.limits.max_frames} pictures must be decoded to sample the film, the limit "
@@ -212,14 +201,20 @@ class MediaFile:
 
     def _first_packet_s(self, track: Track) -> float:
         self.rewind()
-        ticks = next((packet.pts for packet in self.packets(track) if packet.pts is not None), 0)
-        return float(ticks * track.stream.time_base)
+        n_untimed, time_base = 0, track.stream.time_base
+        for packet in self.packets(track):
+            if packet.pts is not None:
+                if track is self.video and track.info.fps:
+                    track.untimed_s = n_untimed / track.info.fps
+                return float(packet.pts * time_base) - track.untimed_s
+            n_untimed += 1
+        return 0.0
 
     def scan(self, track: Track) -> TrackScan:
         """Read the whole track without decoding it, to learn what its headers do not tell or tell wrongly."""
         self.rewind()
         time_base = track.stream.time_base
-        start_s, end_s, keyframes_s = None, 0.0, []
+        start_s, end_s, keyframes_s = track.start_s if track.untimed_s else None, 0.0, []
         for packet in self.packets(track):
             ticks = packet.dts if packet.pts is None else packet.pts
             if ticks is None:
@@ -231,23 +226,3 @@ class MediaFile:
                 insort(keyframes_s, time_s)
         start_s = start_s or 0.0
         return TrackScan(start_s, max(0.0, end_s - start_s), KeyframeTimes(start_s, keyframes_s))
-
-
-def _choose(streams: Iterable[Stream], describe: Callable[[Stream], VideoTrack | AudioTrack]) -> Track:
-    """The first stream that can be read, else the reason why the first one cannot."""
-    refused = Track()
-    for stream in streams:
-        try:
-            return Track(stream.index, stream, describe(stream), *_declared_span_s(stream))
-        except DetectionError as refusal:
-            refused.refusal = refused.refusal or refusal
-    return refused
-
-
-def _declared_span_s(stream: Stream) -> tuple[float | None, float | None]:
-    """Start and duration of a stream, or its file's duration; None for what is not declared."""
-    start_s = None if stream.start_time is None else float(stream.start_time * stream.time_base)
-    if (stream.duration or 0) > 0:
-        return start_s, float(stream.duration * stream.time_base)
-    file_ticks = stream.container.duration or 0
-    return start_s, file_ticks / av.time_base if file_ticks > 0 else None

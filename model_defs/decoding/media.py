@@ -3,8 +3,8 @@
     bytes or path ──> Media ──> frames():         (H, W, 3) uint8 RGB, upright, spread over the clip
                           └───> audio_segments(): (N,) float32 mono at the rate asked for
 
-What each part does: `containers` lets in or refuses, `demux` reads and seeks, `sampling` plans, `video_decode` and
-`audio_decode` decode.
+What each part does: `containers` lets in or refuses, `demux` reads and seeks, `sampling` plans, `video` and
+`audio` decode.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from types import TracebackType
 from model_defs.decoding.audio import AudioReader, AudioSegment
 from model_defs.decoding.budget import DecodeBudget
 from model_defs.decoding.containers import AudioTrack, VideoTrack, check_size
-from model_defs.decoding.demux import DecodeCounts, MediaFile, Track
+from model_defs.decoding.demux import DecodeCounts, MediaFile
 from model_defs.decoding.sampling import SamplePlan, frame_plan
+from model_defs.decoding.tracks import Track
 from model_defs.decoding.video import Frame, VideoReader
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
@@ -58,7 +59,7 @@ class Media:
                 self._file.close()
                 raise
         self._video_reader = VideoReader(self._file, codec_threads)
-        self._audio_reader = AudioReader(self._file)
+        self._audio_reader = AudioReader(self._file, self._file.audio)
 
     def _read_headers(self, limits: Limits) -> None:
         file = self._file

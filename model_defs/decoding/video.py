@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from model_defs.decoding.containers import check_pixels
-from model_defs.decoding.demux import MediaFile, Track
+from model_defs.decoding.demux import MediaFile
+from model_defs.decoding.picture import PictureConverter
 from model_defs.decoding.sampling import Keyframes, SamplePlan, Step, plan_steps
-
-# A larger frame is scaled down as it is converted: 64 frames of 4K would take 1.6 GB.
-MAX_SIDE_PX = 1920
+from model_defs.decoding.tracks import Track
 
 # libav refuses before it allocates, but counts the padding of its buffers; the exact limit is held to afterwards.
 MAX_PIXELS_SLACK = 2
@@ -32,7 +30,7 @@ class Frame:
 
     Attributes:
         time_s: when it is due, from the start of the clip.
-        image: (H, W, 3) uint8 RGB, upright, its long side at most `MAX_SIDE_PX`.
+        image: (H, W, 3) uint8 RGB, upright, of square pixels, its long side at most `picture.MAX_SIDE_PX`.
     """
 
     time_s: float
@@ -45,7 +43,7 @@ class VideoReader:
     def __init__(self, file: MediaFile, n_threads: int) -> None:
         self._file = file
         self._n_threads = n_threads
-        self._reformatter = VideoReformatter()
+        self._pictures = PictureConverter()
 
     def read(
         self,
@@ -75,9 +73,9 @@ class VideoReader:
     def _container_index(self, plan: SamplePlan) -> Keyframes:
         """The container's own list of keyframes, or one made by reading the packets."""
         track = self._file.video
-        if self._file.container_name == "matroska":
+        if self._file.container_name == "matroska" and not track.untimed_s:
             self._file.seek(track, plan.times_s[-1])  # only a seek makes libav read Matroska's index
-        if not len(track.stream.index_entries):
+        if track.untimed_s or not len(track.stream.index_entries):
             return self._file.scan(track).keyframes
         return _ContainerIndex(track)
 
@@ -110,6 +108,7 @@ class VideoReader:
         track = self._file.video
         self._file.seek(track, keyframe_s)
         self._prepare_decoder()
+        self._n_untimed = 0
         time_base = track.stream.time_base
         for packet in self._file.packets(track):
             yield from self._timed(self._file.decode(track, packet))
@@ -119,12 +118,16 @@ class VideoReader:
         yield from self._timed(self._file.decode(track, None))  # what the decoder holds back, without feeding it more
 
     def _timed(self, images: list[av.VideoFrame]) -> Iterator[tuple[float, av.VideoFrame]]:
-        time_base = self._file.video.stream.time_base
+        track = self._file.video
+        time_base = track.stream.time_base
         for image in images:
             check_pixels(image.width, image.height, self._file.limits)
             ticks = image.dts if image.pts is None else image.pts
             if ticks is not None:
                 yield float(ticks * time_base), image
+            elif track.untimed_s:
+                yield track.start_s + self._n_untimed / track.info.fps, image
+                self._n_untimed += 1
 
     def _prepare_decoder(self) -> None:
         context = self._file.video.stream.codec_context
@@ -134,13 +137,11 @@ class VideoReader:
             context.options = {"max_pixels": str(MAX_PIXELS_SLACK * self._file.limits.max_pixels)}
 
     def _convert(self, time_s: float, image: av.VideoFrame) -> Frame:
-        scale = min(1.0, MAX_SIDE_PX / max(image.width, image.height))
-        width, height = (max(1, round(side * scale)) for side in (image.width, image.height))
-        rgb = self._reformatter.reformat(image, width, height, format="rgb24", threads=1).to_ndarray()
-        n_quarter_turns = round(image.rotation / 90) % 4
-        if self._file.video.info.rotation_deg != 90 * n_quarter_turns:
-            self._file.video.info = replace(self._file.video.info, rotation_deg=90 * n_quarter_turns)
-        return Frame(time_s - self._file.start_s, np.ascontiguousarray(np.rot90(rgb, n_quarter_turns)))
+        track = self._file.video
+        picture, orientation = self._pictures.convert(image, track.stream.sample_aspect_ratio)
+        if track.info.orientation != orientation:
+            track.info = replace(track.info, orientation=orientation)
+        return Frame(time_s - self._file.start_s, picture)
 
 
 def _nearest(

@@ -1,6 +1,6 @@
 """From the sound of a clip to what an audio network is fed.
 
-Silence is trimmed off, the level brought to one value, the sound cut into
+Digital silence is cut out, other silence trimmed off, the level brought to one value, the sound cut into
 windows of one length that cover all of it, and each window turned into features.
 """
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from model_defs.decoding.media import AudioSegment, Media
 from model_defs.errors import DetectionError, ErrorCode
+from model_defs.preprocessing.digital_silence import find_sound
 from model_defs.spec import AudioSpec
 
 # Loudness is the RMS of short frames, with the sizes of librosa.effects.trim.
@@ -55,7 +56,7 @@ def audio_sample(segments: Sequence[AudioSegment], spec: AudioSpec, frontend: nn
 def prepare_windows(segments: Sequence[AudioSegment], spec: AudioSpec) -> tuple[np.ndarray, list[float], list[str]]:
     """Levelled windows of one length from the decoded sound.
 
-    One segment is a whole clip: silence before and after the sound is cut off, and
+    Digital silence is cut out of every segment first (`digital_silence`). One segment is a whole clip: silence before and after the sound is cut off, and
     the rest is covered from end to end (`whole_clip_windows`). Several segments are
     places spread over a long clip: each is one window, and silent ones are left out.
     All windows of a clip share one gain.
@@ -70,7 +71,7 @@ def prepare_windows(segments: Sequence[AudioSegment], spec: AudioSpec) -> tuple[
     Raises:
         DetectionError: `silent_audio`, when less than `spec.min_speech_s` of sound is left.
     """
-    waves = [_without_offset(segment.samples) for segment in segments]
+    waves, places = _sound_of(segments, spec.rate_hz)
     loudness = [frame_rms(wave) for wave in waves]
     loudest = max((float(frames.max()) for frames in loudness), default=0.0)
     if loudest < _amplitude(SILENCE_DBFS):
@@ -91,13 +92,13 @@ def prepare_windows(segments: Sequence[AudioSegment], spec: AudioSpec) -> tuple[
     if len(waves) == 1:
         start, end = spans[0]
         windows, offsets = whole_clip_windows(waves[0][start:end], spec)
-        starts_s = [segments[0].start_s + (start + offset) / spec.rate_hz for offset in offsets]
+        starts_s = [segments[0].start_s + _place(places[0], start + offset) / spec.rate_hz for offset in offsets]
         if end - start < spec.n_samples:
             sound_s = (end - start) / spec.rate_hz
             warnings.append(f"{sound_s:.2f} s of sound was repeated to fill a window of {spec.window_s:g} s")
     else:
         windows = np.stack([fit_length(waves[index], spec.n_samples) for index in heard])
-        starts_s = [segments[index].start_s for index in heard]
+        starts_s = [segments[index].start_s + _place(places[index], 0) / spec.rate_hz for index in heard]
         if len(heard) < len(waves):
             warnings.append(f"{len(waves) - len(heard)} of {len(waves)} audio windows were silent and left out")
     return level(windows, spec.level_dbfs), starts_s, warnings
@@ -154,6 +155,22 @@ def _sound_span(loudness: np.ndarray, threshold: float, n_samples: int) -> tuple
     if not len(loud):
         return 0, 0
     return int(loud[0]) * FRAME_HOP, min(n_samples, (int(loud[-1]) + 1) * FRAME_HOP)
+
+
+def _sound_of(segments: Sequence[AudioSegment], rate_hz: int) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+    """The samples of each segment around zero, without digital silence; and where in the segment they were."""
+    peak = max((float(np.abs(segment.samples).max(initial=0.0)) for segment in segments), default=0.0)
+    places = [find_sound(segment.samples, rate_hz, peak) for segment in segments]
+    sounds = (
+        segment.samples if kept is None else segment.samples[kept]
+        for segment, kept in zip(segments, places, strict=True)
+    )
+    return [_without_offset(sound) for sound in sounds], places
+
+
+def _place(places: np.ndarray | None, index: int) -> int:
+    """Where sample `index` of what is left was before digital silence was cut out at all but `places`."""
+    return index if places is None or not len(places) else int(places[min(index, len(places) - 1)])
 
 
 def _without_offset(samples: np.ndarray) -> np.ndarray:

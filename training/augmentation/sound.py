@@ -126,6 +126,19 @@ def _impulses(samples: np.ndarray, _rate_hz: int, rng: Generator) -> np.ndarray:
     return samples + hit * samples * rng.uniform(0.0, 2.0) * rng.uniform(-1.0, 1.0, len(samples))
 
 
+def mute(samples: np.ndarray, rate_hz: int, rng: Generator) -> np.ndarray:
+    """One to three gaps of zeros of 20 to 400 ms: a mute button, a gate, discontinuous transmission, lost packets.
+
+    Where windows are laid zeros are cut out again (`digital_silence`): what is learned is that sound may be missing.
+    """
+    samples = samples.copy()
+    for _ in range(int(rng.integers(1, 4))):
+        length = int(min(rng.uniform(0.02, 0.4) * rate_hz, len(samples) / 4))
+        start = int(rng.integers(len(samples) - length + 1))
+        samples[start : start + length] = 0.0
+    return samples
+
+
 # In this order: a room and its noise, the microphone, then what files go through. Chances are of each by itself.
 _SOUND_CHANGES = (
     (0.25, _reverberate),
@@ -138,6 +151,7 @@ _SOUND_CHANGES = (
     (0.5, _resample_rate),
     (0.45, _lossy),
     (0.1, _pollute),
+    (0.2, mute),
 )
 
 

@@ -148,3 +148,51 @@ def test_sound_shorter_than_the_video_is_found_and_told():
         (segment,) = media.audio_segments(RATE_HZ, 2.0, 4)
         assert any("6.0 s long, not 40.0 s" in warning for warning in media.warnings)
     assert len(segment.samples) == pytest.approx(6 * RATE_HZ, abs=0.1 * RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate_hz"),
+    [("mp4", "aac", 44_100), ("ipod", "aac", RATE_HZ), ("mp4", "libmp3lame", 44_100), ("mp3", "libmp3lame", 44_100),
+     ("ogg", "libopus", 48_000), ("webm", "libopus", 48_000), ("mov", "alac", RATE_HZ)],
+)  # fmt: skip
+def test_what_an_encoder_puts_before_and_after_the_sound_is_cut_off(container: str, codec: str, rate_hz: int):
+    (segment,) = segments_of(write_audio(container, codec, duration_s=1.0, rate_hz=rate_hz))
+    assert len(segment.samples) == pytest.approx(RATE_HZ, abs=2)
+    for edge in (segment.samples[:160], segment.samples[-160:]):  # no delay, no padding: the tone is there at once
+        assert np.sqrt(np.mean(edge**2)) > 0.1
+
+
+def test_itunes_note_of_padding_is_heeded():
+    note = " 00000000 00000000 00000400 0000000000003A98 00000000"  # 15,000 samples of the 16,384 that are there
+    data = write_audio("ipod", "aac", duration_s=1.0, metadata={"iTunSMPB": note})
+    with Media(data) as media:
+        assert media._file.audio.ends_exactly
+    if b"iTunSMPB" in data:
+        (segment,) = segments_of(data)
+        assert len(segment.samples) == 15_000
+
+
+@pytest.mark.parametrize(("container", "codec"), [("matroska", "flac"), ("ogg", "libopus"), ("webm", "libopus")])
+def test_a_clock_that_starts_elsewhere_does_not_count_as_length(container: str, codec: str):
+    offset = {"output_ts_offset": "18000"}
+    data = write_audio(container, codec, duration_s=3.0, rate_hz=48_000, container_options=offset)
+    with Media(data) as media:
+        assert media.duration_s == pytest.approx(3.0, abs=0.1)
+        (segment,) = media.audio_segments(RATE_HZ, 4.0, 8)
+        assert not media.warnings
+    assert segment.start_s == pytest.approx(0.0, abs=0.03)
+    assert len(segment.samples) == pytest.approx(3 * RATE_HZ, abs=0.07 * RATE_HZ)
+
+
+def test_raw_aac_is_as_long_as_its_packets_say():
+    sound = np.concatenate([tone(1.0, level=0.9), noise(9.0)])  # the first frames are no measure of the others' size
+    with Media(write_audio("adts", "aac", sound=sound)) as media:
+        assert media.duration_s == pytest.approx(10.0, abs=0.2)
+
+
+def test_a_picture_in_seconds_of_sound_is_its_cover_without_a_flag_too():
+    with Media(write_clip("mp4", "mjpeg", "aac", times_s=[0.0], sound=tone(5.0))) as media:
+        assert media.video is None
+        assert len(media.audio_segments(RATE_HZ, 4.0, 8)) == 1
+    with Media(write_clip("mp4", "mjpeg", times_s=[0.0])) as media:
+        assert media.video is not None  # by itself it is what there is to be judged

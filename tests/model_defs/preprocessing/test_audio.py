@@ -52,7 +52,7 @@ def test_frame_rms_equals_librosa(n_samples: int) -> None:
 
 
 def test_trims_as_librosa_does() -> None:
-    clip = np.concatenate([silence(1.3), sound(2.0), 1e-4 * sound(1.7)])
+    clip = np.concatenate([1e-3 * sound(1.3), sound(2.0), 1e-3 * sound(1.7)])  # hiss: digital silence is cut exactly
     trimmed, (start, _) = librosa.effects.trim(clip, top_db=SPEC.trim_db)
     windows, starts_s, _ = prepare_windows([AudioSegment(5.0, clip)], SPEC)
     assert starts_s == pytest.approx([5.0 + start / RATE_HZ], abs=1e-6)
@@ -61,7 +61,7 @@ def test_trims_as_librosa_does() -> None:
 
 
 def test_pauses_within_the_clip_stay() -> None:
-    clip = np.concatenate([sound(1.0), silence(1.5), sound(1.5)])
+    clip = np.concatenate([sound(1.0), 1e-3 * sound(1.5), sound(1.5)])
     windows, _, warnings = prepare_windows([AudioSegment(0.0, clip)], SPEC)
     assert windows.shape == (1, N)
     assert not warnings
@@ -166,6 +166,23 @@ def test_too_little_sound_is_refused() -> None:
     error = refusal(np.concatenate([silence(2.0), sound(0.03), silence(2.0)]))
     assert error.code is ErrorCode.SILENT_AUDIO
     assert "at least 0.2 s" in error.message
+
+
+@pytest.mark.parametrize("at_s", [0.0, 2.0, 5.0])
+def test_digital_silence_leaves_what_was_there_before_it(at_s: float) -> None:
+    clip, at = sound(5.0), round(at_s * RATE_HZ)
+    gapped = np.concatenate([clip[:at], silence(0.3), clip[at:], silence(0.044)])
+    windows, starts_s, _ = prepare_windows([AudioSegment(0.0, clip)], SPEC)
+    again, later_s, _ = prepare_windows([AudioSegment(0.0, gapped)], SPEC)
+    np.testing.assert_array_equal(windows, again)
+    moved_s = [start_s + 0.3 * (start_s >= at_s) for start_s in starts_s]
+    assert later_s == pytest.approx(moved_s), "windows are told by where they lie in the clip"
+
+
+def test_the_pauses_of_a_faint_recording_are_no_digital_silence() -> None:
+    clip = np.concatenate([sound(2.0, 1e-3), sound(0.5, 1e-5), sound(2.0, 1e-3)])
+    windows, _, _ = prepare_windows([AudioSegment(0.0, clip)], SPEC)
+    assert np.corrcoef(windows[0], clip[:N])[0, 1] > 0.99999
 
 
 def test_audio_sample_holds_the_features_of_its_windows() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.clips import tone
-from training.augmentation.sound import augment_waveform, mask_features, mix_examples
+from training.augmentation.sound import augment_waveform, mask_features, mix_examples, mute
 
 SEEDS = range(12)
 
@@ -30,6 +30,14 @@ def test_short_waveforms_survive(n_samples):
         augmented = augment_waveform(tone(1.0)[:n_samples] + 0.1, 16_000, np.random.default_rng(seed))
         assert len(augmented) > 0
         assert np.isfinite(augmented).all()
+
+
+def test_muting_leaves_gaps_of_digital_silence_and_most_of_the_sound():
+    sound = tone(2.0) + 0.2
+    for seed in SEEDS:
+        muted = mute(sound, 16_000, np.random.default_rng(seed))
+        assert 0.02 * 16_000 <= np.count_nonzero(muted == 0) <= 1.2 * 16_000
+        np.testing.assert_array_equal(muted[muted != 0], sound[muted != 0])
 
 
 def test_masks_leave_most_of_the_features():
