@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--interval-s", metavar="S", help="instead: one frame each S seconds")
     detect.add_argument("--threshold", metavar="P", help="p_fake from which the verdict is Fake")
     detect.add_argument("--uncertain-band", metavar="B", help="mark verdicts whose p_fake is within B of the threshold")
-    detect.add_argument("--require-face", action="store_true", help="refuse video in which no face is found")
+    detect.add_argument("--allow-no-face", action="store_true", help="score video in which no face is found")
     detect.add_argument(
         "--explain", type=Path, metavar="DIR", help="write heatmaps and scores over time to DIR as PNG, and print them"
     )
@@ -101,8 +101,8 @@ def _detector(args: argparse.Namespace):
 def _detect(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in ("frames", "interval_s", "threshold", "uncertain_band")}
     options = {name: value for name, value in options.items() if value is not None}
-    if args.require_face:
-        options["require_face"] = True
+    if args.allow_no_face:
+        options["allow_no_face"] = True
     if args.explain:
         options["explain"] = True
     answers = []
@@ -149,7 +149,7 @@ def _print_table(answers: Sequence[dict]) -> None:
                 answer["file_type"],
                 answer["prediction"] + (" (uncertain)" if answer.get("uncertain") else ""),
                 f"{answer['probabilities']['fake']:.3f}",
-                *(f"{parts[modality]['p_fake']:.3f}" if modality in parts else "-" for modality in ("video", "audio")),
+                *(_score_of(parts, modality) for modality in ("video", "audio")),
                 f"{answer['processing_time']:.2f}",
             )
             remarks += [f"{name}: {warning}" for warning in answer["warnings"]]
@@ -162,6 +162,12 @@ def _print_table(answers: Sequence[dict]) -> None:
 
 def _writes_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _score_of(parts: dict, modality: str) -> str:
+    """A modality's p_fake; a dash where it was not scored."""
+    p_fake = parts.get(modality, {}).get("p_fake")
+    return "-" if p_fake is None else f"{p_fake:.3f}"
 
 
 def _printable(text: str) -> str:

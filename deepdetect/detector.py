@@ -14,7 +14,7 @@ from model_defs.errors import DetectionError
 from model_defs.inference.engine import Engine, Item, default_device
 from model_defs.inference.fusion import DEFAULT_WEIGHTS
 from model_defs.inference.options import DetectOptions
-from model_defs.inference.predictor import PREDICTORS
+from model_defs.inference.predictors import PREDICTORS
 from model_defs.limits import Limits
 from model_defs.networks.artifact import MANIFEST_FILE
 

@@ -28,6 +28,7 @@ class VideoSpec:
         face_detector: see model_defs.preprocessing.face_detection.DETECTORS.
         detect_size_px: long side of the copy that faces are sought on.
         detect_every: sampled frames from one detection to the next.
+        max_faces: followed and scored; each beyond the first costs a forward pass.
         mean: of each colour channel, 0 to 1, subtracted.
         std: of each colour channel, divided by.
     """
@@ -41,13 +42,14 @@ class VideoSpec:
     face_detector: str = "mtcnn"
     detect_size_px: int = 256
     detect_every: int = 3
+    max_faces: int = 4
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "std", tuple(self.std))
-        _require_positive(self, "n_frames", "size_px", "detect_size_px", "detect_every")
+        _require_positive(self, "n_frames", "size_px", "detect_size_px", "detect_every", "max_faces")
 
 
 @dataclass(frozen=True)

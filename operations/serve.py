@@ -52,7 +52,8 @@ def serve(server: TorchServe, clip: Path) -> None:
         started = time.perf_counter()
         body = _judged(call()).body
         elapsed_ms = 1_000 * (time.perf_counter() - started)
-        parts = [f"{body['modalities'][part]['p_fake']:.4f}" if part in body["modalities"] else "-" for part in PARTS]
+        scored = [body["modalities"].get(part, {}).get("p_fake") for part in PARTS]
+        parts = ["-" if p_fake is None else f"{p_fake:.4f}" for p_fake in scored]
         verdict, p_fake = body["prediction"], f"{body['probabilities']['fake']:.4f}"
         table.add_row(name, body["file_name"], verdict, p_fake, *parts, body["cache"], f"{elapsed_ms:.0f} ms")
     console.print(table)

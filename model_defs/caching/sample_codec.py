@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from model_defs.errors import DetectionError, ErrorCode
+from model_defs.notes import Note
 
 ABOUT = "about"  # the tensor that holds the JSON
 
@@ -28,7 +29,7 @@ class TrackSample:
     """
 
     file_type: str
-    warnings: tuple[str, ...]
+    warnings: tuple[Note, ...]
     sample: Any = None
     refusal: DetectionError | None = None
 
@@ -73,6 +74,6 @@ def unpack(packed: bytes, kind: type) -> TrackSample | None:
             members |= {name: torch.from_numpy(members[name]) for name in about["tensors"]}
             sample = kind(**members, **about["values"])
         refusal = about["refusal"] and DetectionError(ErrorCode(about["refusal"][0]), about["refusal"][1])
-        return TrackSample(about["file_type"], tuple(about["warnings"]), sample, refusal)
+        return TrackSample(about["file_type"], tuple(Note(*note) for note in about["warnings"]), sample, refusal)
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError):
         return None

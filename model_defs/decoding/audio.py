@@ -64,7 +64,10 @@ class AudioReader:
         if not is_complete:
             scan = self._file.scan(self._track)
             if abs(scan.duration_s - duration_s) > window_s:
-                self._file.warn(f"the audio track is {scan.duration_s:.1f} s long, not {duration_s:.1f} s as declared")
+                self._file.warn(
+                    "wrong_duration",
+                    f"the audio track is {scan.duration_s:.1f} s long, not {duration_s:.1f} s as declared",
+                )
                 segments, _ = self._read_span(scan.start_s, scan.duration_s, rate_hz, window_s, max_windows)
         return segments
 
@@ -79,7 +82,8 @@ class AudioReader:
             samples = self._samples(None, n_most, rate_hz)
             if len(samples) < TRUSTED_PART * duration_s * rate_hz:
                 self._file.warn(
-                    f"the audio track ends after {len(samples) / rate_hz:.1f} s of the declared {duration_s:.1f} s"
+                    "shorter",
+                    f"the audio track ends after {len(samples) / rate_hz:.1f} s of the declared {duration_s:.1f} s",
                 )
             is_complete = len(samples) < n_most
             n_declared = round(duration_s * rate_hz)
@@ -113,7 +117,7 @@ class AudioReader:
                     n_early = max(0, round((start_s - frame.pts * time_base) * rate_in_hz))
                 n_wanted = n_early + math.ceil((n_samples / rate_hz + PREROLL_S) * rate_in_hz)
             elif _form(frame) != form:
-                self._file.warn("the audio track changes its form: what follows was not read")
+                self._file.warn("shorter", "the audio track changes its form: what follows was not read")
                 break
             waiting.append(frame)  # gaps are closed
             n_waiting += frame.samples * form[1]
@@ -147,7 +151,7 @@ class AudioReader:
         is_sound = np.abs(samples) < MAX_LEVEL  # false for NaN
         if is_sound.all():
             return samples
-        self._file.warn(f"{np.count_nonzero(~is_sound)} audio samples were not finite and were set to 0")
+        self._file.warn("damaged", f"{np.count_nonzero(~is_sound)} audio samples were not finite and were set to 0")
         return np.where(is_sound, samples, np.float32(0))
 
 

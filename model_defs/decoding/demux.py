@@ -24,6 +24,7 @@ from model_defs.decoding.sampling import KeyframeTimes
 from model_defs.decoding.tracks import Track, is_cover, readable_tracks
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
+from model_defs.notes import Note
 
 
 @dataclass
@@ -58,7 +59,7 @@ class MediaFile:
         self.limits = limits
         self.budget = budget
         self.counts = DecodeCounts()
-        self.warnings: list[str] = []
+        self.warnings: list[Note] = []
         self._reader = Reader(source, limits, budget)
         try:
             self._container = open_container(self._reader, limits)
@@ -87,10 +88,10 @@ class MediaFile:
         self._container.close()
         self._reader.close()
 
-    def warn(self, message: str) -> None:
+    def warn(self, code: str, message: str) -> None:
         """Note something that the caller should know, once."""
-        if message not in self.warnings:
-            self.warnings.append(message)
+        if (note := Note(code, message)) not in self.warnings:
+            self.warnings.append(note)
 
     def span_s(self, track: Track) -> tuple[float, float]:
         """Start and duration of a track: as declared, else as its packets tell."""
@@ -147,7 +148,7 @@ class MediaFile:
             except DetectionError:
                 raise
             except (av.FFmpegError, ValueError, IndexError):  # IndexError: a track that shows up on the way
-                self.warn("the file is damaged: a part of it could not be read")
+                self.warn("damaged", "the file is damaged: a part of it could not be read")
                 packet = None
             if packet is None:
                 return
@@ -170,7 +171,7 @@ class MediaFile:
         except (av.EOFError, av.BlockingIOError):
             return []
         except (av.FFmpegError, ValueError, MemoryError):
-            self.warn(f"the file is damaged: a part of its {track.stream.type} track could not be decoded")
+            self.warn("damaged", f"the file is damaged: a part of its {track.stream.type} track could not be decoded")
             return []
         if track.stream.type == "audio":
             self.counts.audio_frames += len(frames)
@@ -201,13 +202,12 @@ class MediaFile:
 
     def _first_packet_s(self, track: Track) -> float:
         self.rewind()
-        n_untimed, time_base = 0, track.stream.time_base
-        for packet in self.packets(track):
+        time_base = track.stream.time_base
+        for n_untimed, packet in enumerate(self.packets(track)):
             if packet.pts is not None:
                 if track is self.video and track.info.fps:
                     track.untimed_s = n_untimed / track.info.fps
                 return float(packet.pts * time_base) - track.untimed_s
-            n_untimed += 1
         return 0.0
 
     def scan(self, track: Track) -> TrackScan:

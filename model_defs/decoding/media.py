@@ -23,6 +23,7 @@ from model_defs.decoding.tracks import Track
 from model_defs.decoding.video import Frame, VideoReader
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
+from model_defs.notes import Note
 
 __all__ = ["AudioSegment", "AudioTrack", "Frame", "Media", "VideoTrack"]
 
@@ -39,7 +40,6 @@ class Media:
     Attributes:
         container: name of the container, such as `mp4`.
         duration_s: as declared, else as the packets tell.
-        warnings: what was wrong with the file and was lived with.
     """
 
     def __init__(self, source: bytes | Path, limits: Limits = Limits(), codec_threads: int = CODEC_THREADS) -> None:
@@ -98,11 +98,12 @@ class Media:
 
     @property
     def warnings(self) -> list[str]:
-        return list(self._file.warnings)
+        """The messages of what was warned of so far."""
+        return [note.message for note in self._file.warnings]
 
-    def take_warnings(self) -> list[str]:
+    def take_warnings(self) -> list[Note]:
         """The warnings since the last call: those of one track, when it is called after each."""
-        taken = self.warnings
+        taken = list(self._file.warnings)
         self._file.warnings.clear()
         return taken
 
@@ -157,7 +158,10 @@ class Media:
             if _ends_early(frames, plan, self._file.start_s):
                 frames = self._frames_of_true_length(frames, duration_s, n_frames, interval_s, max_frames)
             if plan.is_capped:
-                self._file.warn(f"more than {max_frames} frames were asked for: {max_frames} were spread over the clip")
+                self._file.warn(
+                    "many_frames",
+                    f"more than {max_frames} frames were asked for: {max_frames} were spread over the clip",
+                )
         if not frames:
             raise DetectionError(ErrorCode.UNDECODABLE_MEDIA, "no frame of the video track could be decoded")
         return frames
@@ -169,7 +173,9 @@ class Media:
         scan = self._file.scan(self._file.video)
         if scan.duration_s > TRUSTED_PART * duration_s:
             return frames
-        self._file.warn(f"the video track ends after {scan.duration_s:.1f} s of the declared {duration_s:.1f} s")
+        self._file.warn(
+            "shorter", f"the video track ends after {scan.duration_s:.1f} s of the declared {duration_s:.1f} s"
+        )
         plan = frame_plan(scan.start_s, scan.duration_s, n_frames, interval_s, max_frames)
         return self._video_reader.read(plan, scan.keyframes)
 

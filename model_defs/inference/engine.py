@@ -6,7 +6,9 @@ The local detector and every handler are thin layers over `Engine.detect_batch`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +24,14 @@ from model_defs.decoding.containers import check_size
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
 from model_defs.inference.fusion import DEFAULT_THRESHOLD, DEFAULT_WEIGHTS
 from model_defs.inference.options import DetectOptions
-from model_defs.inference.predictor import PREDICTORS, Predictor, Score
+from model_defs.inference.predictor import Predictor, Score
+from model_defs.inference.predictors import PREDICTORS
 from model_defs.inference.response import gravest, verdict
 from model_defs.inference.samples import FileTracks, read_tracks
 from model_defs.inference.worker_pool import DecodePool
 from model_defs.limits import Limits
+
+logger = logging.getLogger(__name__)
 
 DECODE_GRACE_S = 5.0
 EXPLAIN_BUDGET_S = 10.0
@@ -161,8 +166,8 @@ class Engine:
             raise
         except OSError as error:
             return DetectionError(ErrorCode.UNREADABLE_FILE, f"the file cannot be read: {error.strerror or error}")
-        except Exception as error:  # a fault of ours costs this request, not its neighbours
-            return DetectionError(ErrorCode.INTERNAL, f"{type(error).__name__} while decoding: {error}")
+        except Exception:  # a fault of ours costs this request, not its neighbours
+            return DetectionError(ErrorCode.INTERNAL, _logged("while decoding"))
 
     def _admit(self, item: Item) -> _Job:
         wanted = self._wanted(item.options)
@@ -225,8 +230,8 @@ class Engine:
             elif isinstance(error, DetectionError):
                 jobs[0].tracks.refusals[modality] = error
             else:
-                message = f"{type(error).__name__} in the {modality} network: {error}"
-                jobs[0].tracks.refusals[modality] = DetectionError(ErrorCode.INTERNAL, message)
+                refusal = DetectionError(ErrorCode.INTERNAL, _logged(f"in the {modality} network"))
+                jobs[0].tracks.refusals[modality] = refusal
             return
         for job, score in zip(jobs, scores, strict=True):
             job.scores[modality] = score
@@ -258,11 +263,16 @@ class Engine:
         for modality in job.scores:
             try:
                 if time.perf_counter() > until_s:
-                    raise TimeoutError(f"the batch has spent its {self._explain_budget_s:g} s (explain_budget_s)")
+                    raise TimeoutError
                 sample = job.tracks.samples[modality]
                 explanation[modality] = self.predictors[modality].explain(sample, job.item.options.explain)
-            except Exception as error:
-                answer["warnings"].append(f"{modality} was not explained: {type(error).__name__}: {error}")
+            except TimeoutError:
+                message = f"the batch has spent its {self._explain_budget_s:g} s (explain_budget_s)"
+                answer["warnings"].append(f"{modality} was not explained: {message}")
+                answer["warning_codes"].append("not_explained")
+            except Exception:
+                answer["warnings"].append(f"{modality} was not explained: {_logged('while explaining')}")
+                answer["warning_codes"].append("not_explained")
         answer["timings_s"]["explain"] = round(time.perf_counter() - started, 5)
         return len(explanation) == len(job.scores)
 
@@ -323,6 +333,13 @@ def load_engine(
         decode_grace_s=decode_grace_s,
         explain_budget_s=explain_budget_s,
     )
+
+
+def _logged(where: str) -> str:
+    """A sentence for the caller; the exception itself, which may hold paths or content, goes to the log by an id."""
+    fault_id = uuid.uuid4().hex[:12]
+    logger.exception("fault %s %s", fault_id, where)
+    return f"a fault of ours {where}; the server's log has it as {fault_id}"
 
 
 def default_device() -> str:

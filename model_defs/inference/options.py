@@ -23,7 +23,8 @@ class DetectOptions:
         frames: frames sampled evenly over the clip, 1 to 64.
         interval_s: instead of `frames`: one frame each so many seconds, up to 64 frames.
         face_detector: name of a detector in `model_defs.preprocessing.face_detection.DETECTORS`.
-        require_face: refuse with `no_face` rather than score a centre crop.
+        allow_no_face: score the centre of a picture without a face; else a clip without any has no video score.
+        require_face: what is done anyway, and was an option once; it excludes `allow_no_face`.
         threshold: p_fake from which the prediction is Fake, between 0 and 1.
         uncertain_band: how near p_fake may come to the threshold before the answer says that it is uncertain,
             above 0 to 0.5; None says nothing.
@@ -36,6 +37,7 @@ class DetectOptions:
     frames: int | None = None
     interval_s: float | None = None
     face_detector: str | None = None
+    allow_no_face: bool = False
     require_face: bool = False
     threshold: float | None = None
     uncertain_band: float | None = None
@@ -56,6 +58,8 @@ class DetectOptions:
         options = cls(**{name: _PARSERS[name](name, value) for name, value in raw.items()})
         if options.frames is not None and options.interval_s is not None:
             raise _bad("interval_s", "cannot be given together with 'frames'")
+        if options.allow_no_face and options.require_face:
+            raise _bad("allow_no_face", "cannot be given together with 'require_face'")
         return options
 
     @property
@@ -139,6 +143,7 @@ _PARSERS = {
     "frames": _number(int, 1, MAX_FRAMES),
     "interval_s": _number(float, 0, 3_600, open_low=True),
     "face_detector": _choice(tuple(DETECTORS)),
+    "allow_no_face": _boolean,
     "require_face": _boolean,
     "threshold": _number(float, 0, 1),
     "uncertain_band": _number(float, 0, 0.5, open_low=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from model_defs.calibration import DIGITS
 from model_defs.errors import DetectionError, ErrorCode
@@ -11,6 +11,8 @@ from model_defs.inference.fusion import DEFAULT_THRESHOLD, fuse
 from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import Predictor, Score
 from model_defs.inference.samples import FileTracks
+from model_defs.inference.seconds import segments_above
+from model_defs.notes import Note
 
 
 def verdict(
@@ -30,13 +32,18 @@ def verdict(
         fusion_threshold: of a verdict on several modalities; one alone has its model's.
     """
     started = time.perf_counter()
-    p_fake, shares = fuse({modality: score.p_fake for modality, score in scores.items()}, weights)
+    trusted = {modality: weights.get(modality, 1.0) * score.trust for modality, score in scores.items()}
+    p_fake, shares = fuse({modality: score.p_fake for modality, score in scores.items()}, trusted)
     fuse_s = time.perf_counter() - started
     p_fake = round(p_fake, DIGITS)
     threshold = _threshold(options, scores, predictors, fusion_threshold)
     is_fake = p_fake >= threshold
     probabilities = {"real": round(1.0 - p_fake, DIGITS), "fake": p_fake}
     band = options.uncertain_band
+    segments = _segments(scores, threshold)
+    notes = _notes(tracks, scores)
+    if segments and not is_fake:
+        notes.append(Note("fake_segments", _told(segments)))
     return {
         "prediction": "Fake" if is_fake else "Real",
         "confidence": probabilities["fake" if is_fake else "real"],
@@ -52,8 +59,11 @@ def verdict(
                 **score.details,
             }
             for modality, score in scores.items()
-        },
-        "warnings": _warnings(tracks, scores),
+        }
+        | tracks.unscored,
+        "segments": segments,
+        "warnings": [note.message for note in notes],
+        "warning_codes": [note.code for note in notes],
         "timings_s": _timings(tracks, scores) | {"fuse": round(fuse_s, 6)},
     }
 
@@ -73,9 +83,29 @@ def _threshold(
     return of_fused if len(scores) > 1 else predictors[next(iter(scores))].calibration.threshold
 
 
-def _warnings(tracks: FileTracks, scores: Mapping[str, Score]) -> list[str]:
-    missing = [f"{modality} was not scored: {refusal.message}" for modality, refusal in tracks.refusals.items()]
-    return [*tracks.warnings, *missing, *(warning for score in scores.values() for warning in score.warnings)]
+def _notes(tracks: FileTracks, scores: Mapping[str, Score]) -> list[Note]:
+    missing = [
+        Note(refusal.code.value, f"{modality} was not scored: {refusal.message}")
+        for modality, refusal in tracks.refusals.items()
+    ]
+    return [*tracks.warnings, *missing, *(note for score in scores.values() for note in score.warnings)]
+
+
+def _segments(scores: Mapping[str, Score], threshold: float) -> list[dict]:
+    """Runs of seconds at or above the threshold, a modality after the other."""
+    return [
+        {"modality": modality, **segment}
+        for modality, score in scores.items()
+        for segment in segments_above(score.details.get("scores", ()), threshold)
+    ]
+
+
+def _told(segments: Sequence[Mapping]) -> str:
+    longest = max(segments, key=lambda segment: segment["p_fake"])
+    return (
+        f"the clip as a whole is below the threshold, but {len(segments)} part(s) of it are not: the highest is "
+        f"{longest['modality']} from {longest['start_s']:g} to {longest['end_s']:g} s with {longest['p_fake']:.2f}"
+    )
 
 
 def _timings(tracks: FileTracks, scores: Mapping[str, Score]) -> dict[str, float]:

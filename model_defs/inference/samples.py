@@ -14,6 +14,7 @@ from model_defs.errors import DetectionError, ErrorCode
 from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import Predictor
 from model_defs.limits import Limits
+from model_defs.notes import Note
 from model_defs.preprocessing.digest import preprocessing_digest
 from model_defs.spec import spec_to_dict
 
@@ -23,6 +24,7 @@ LASTING = frozenset(
         ErrorCode.NO_VIDEO_TRACK,
         ErrorCode.NO_AUDIO_TRACK,
         ErrorCode.UNSUPPORTED_CODEC,
+        ErrorCode.ENCRYPTED_MEDIA,
         ErrorCode.SILENT_AUDIO,
         ErrorCode.NO_FACE,
     }
@@ -40,6 +42,7 @@ class FileTracks:
         decode_s: wall seconds of demuxing and decoding, 0 where nothing was decoded.
         samples: modality -> what its network sees.
         refusals: modality -> why there is no sample, or later no score.
+        unscored: modality -> what the answer says of a sample that was refused.
         warnings: what was wrong with the file and was lived with.
         remembered: modalities that were not decoded for this.
     """
@@ -48,7 +51,8 @@ class FileTracks:
     decode_s: float = 0.0
     samples: dict[str, Any] = field(default_factory=dict)
     refusals: dict[str, DetectionError] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    unscored: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[Note] = field(default_factory=list)
     remembered: frozenset[str] = frozenset()
 
     @property
@@ -70,6 +74,8 @@ class FileTracks:
             self.samples[predictor.modality] = track.sample
         except DetectionError as refusal:
             self.refusals[predictor.modality] = refusal
+            if track.sample is not None:
+                self.unscored[predictor.modality] = predictor.describe_unscored(track.sample)
 
 
 def read_tracks(
@@ -110,7 +116,7 @@ def read_tracks(
     return tracks
 
 
-def _decode(media: Media, predictor: Predictor, options: DetectOptions, of_the_file: list[str]) -> TrackSample:
+def _decode(media: Media, predictor: Predictor, options: DetectOptions, of_the_file: list[Note]) -> TrackSample:
     sample = refusal = None
     try:
         sample = predictor.sample(media, options)

@@ -12,9 +12,10 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +25,38 @@ RECORD_FILE = "deepdetect.json"  # inside the .pt file
 MANIFEST_FILE = "manifest.json"
 DEVICES = {"fp32": ("cpu", "cuda"), "int8": ("cpu",), "fp16": ("cuda",)}  # where each variant is meant to run
 VARIANTS = tuple(DEVICES)
+PARTS = ("feature_maps", "judge_maps")  # of a video network, where a variant keeps them: the backbone, and the rest
 
 
 class ArtifactError(ValueError):
     """The artifact is damaged, incomplete, or cannot run on the device asked for."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a network says of a batch.
+
+    Attributes:
+        logits: (B, 2).
+        attention: (B, T).
+        distances: (B,) of `model_defs.networks.ood`; None where the model was published without one.
+        frame_logits: (B, T, 2), of each frame as a clip by itself; None where the variant cannot be run in two parts.
+    """
+
+    logits: np.ndarray
+    attention: np.ndarray
+    distances: np.ndarray | None = None
+    frame_logits: np.ndarray | None = None
+
+    @property
+    def segment_logits(self) -> np.ndarray | None:
+        """Of the frames of the first clip, (T, 2)."""
+        return None if self.frame_logits is None else self.frame_logits[0]
+
+    def rows(self, start: int, end: int) -> Output:
+        """Of the clips from `start` to before `end`."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return Output(*(None if value is None else value[start:end] for value in values))
 
 
 @dataclass(frozen=True)
@@ -61,14 +90,35 @@ class Artifact:
 
     def forward_with_distance(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """As `forward`, and the distance (B,) of `model_defs.networks.ood`; None where there is no distance."""
-        dtype = torch.float16 if self.variant == "fp16" else torch.float32
         with torch.inference_mode():
-            if batch.device.type == "cpu" and self.device != "cpu":
-                batch = batch.pin_memory()  # from pageable memory a copy waits for the device, whatever is asked for
-            # The device rounds to fp16: many times as quick as the CPU, to the same values.
-            scores, attention = self.module(batch.to(self.device, non_blocking=True).to(dtype))
+            scores, attention = self.module(self._to_device(batch))
             scores, attention = scores.float().cpu(), attention.float().cpu()
         return scores[:, :2], attention, scores[:, 2] if scores.shape[1] > 2 else None
+
+    def judge(self, batch: Tensor) -> Output:
+        """As `forward_with_distance`, and what each frame says by itself, where the network can be run in two parts.
+
+        That costs no second pass: the frames are judged from the maps that the clip is judged from.
+        """
+        if not all(hasattr(self.module, part) for part in PARTS):
+            logits, attention, distances = self.forward_with_distance(batch)
+            return Output(logits.numpy(), attention.numpy(), None if distances is None else distances.numpy())
+        with torch.inference_mode():
+            maps = self.module.feature_maps(self._to_device(batch))
+            scores, attention = self.module.judge_maps(maps)
+            vectors = maps.mean((3, 4), keepdim=True)  # which is what the network does with them first
+            of_frames, _ = self.module.judge_maps(vectors.flatten(0, 1).unsqueeze(1))
+        scores, attention = scores.float().cpu().numpy(), attention.float().cpu().numpy()
+        distances = scores[:, 2] if scores.shape[1] > 2 else None
+        frames = of_frames.float().cpu().numpy().reshape(len(scores), -1, of_frames.shape[-1])[..., :2]
+        return Output(scores[:, :2], attention, distances, frames)
+
+    def _to_device(self, batch: Tensor) -> Tensor:
+        dtype = torch.float16 if self.variant == "fp16" else torch.float32
+        if batch.device.type == "cpu" and self.device != "cpu":
+            batch = batch.pin_memory()  # from pageable memory a copy waits for the device, whatever is asked for
+        # The device rounds to fp16: many times as quick as the CPU, to the same values.
+        return batch.to(self.device, non_blocking=True).to(dtype)
 
 
 def load_artifact(path: Path, device: str = "cpu", variant: str = "auto") -> Artifact:

@@ -92,6 +92,15 @@ class OodScale:
         """Share of validation clips that are nearer, in percent, 0 to 100."""
         return float(np.interp(distance, self.distances, np.linspace(0, 100, len(self.distances))))
 
+    def trust(self, distance: float) -> float:
+        """Factor of a modality's fusion weight: 1 up to the 99th percentile, from there on (d99 / distance) squared.
+
+        Continuous, so that no verdict turns where the warning begins; at twice the distance of nearly all validation
+        clips a modality counts for a quarter.
+        """
+        edge = float(np.interp(WARN_PERCENTILE, np.linspace(0, 100, len(self.distances)), self.distances))
+        return 1.0 if distance <= edge else (edge / distance) ** 2
+
     def warns(self, distance: float) -> bool:
         """Whether an answer says so in words."""
         return self.percentile(distance) >= WARN_PERCENTILE

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from model_defs.networks.attention import AdditiveAttention
 from model_defs.networks.backbones import Backbone
 
-PARTS = ("feature_maps", "judge_maps")  # methods that the fp32 variant keeps, to explain verdicts with
-
 
 class FrameSequenceNet(nn.Module):
     """A backbone on every frame, and something small over what it gave.
@@ -121,7 +119,7 @@ class FrameScoreNet(FrameSequenceNet):
 
 
 class SplitVideoNet(nn.Module):
-    """A network whose TorchScript form can also be run in its two `PARTS`."""
+    """A network whose TorchScript form can also be run in its two `artifact.PARTS`."""
 
     def __init__(self, net: FrameSequenceNet) -> None:
         super().__init__()

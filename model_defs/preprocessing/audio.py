@@ -17,6 +17,7 @@ from torch import nn
 
 from model_defs.decoding.media import AudioSegment, Media
 from model_defs.errors import DetectionError, ErrorCode
+from model_defs.notes import Note
 from model_defs.preprocessing.digital_silence import find_sound
 from model_defs.spec import AudioSpec
 
@@ -34,7 +35,7 @@ class AudioSample:
     starts_s: list[float]  # where each window starts in the clip
     features: torch.Tensor  # (W, n_steps, n_features) float32, W windows
     features_s: float  # wall time spent here
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Note] = field(default_factory=list)
 
 
 def decode_audio_sample(media: Media, spec: AudioSpec, frontend: nn.Module) -> AudioSample:
@@ -53,10 +54,12 @@ def audio_sample(segments: Sequence[AudioSegment], spec: AudioSpec, frontend: nn
     return AudioSample(starts_s, features, time.perf_counter() - began_s, warnings)
 
 
-def prepare_windows(segments: Sequence[AudioSegment], spec: AudioSpec) -> tuple[np.ndarray, list[float], list[str]]:
+def prepare_windows(segments: Sequence[AudioSegment], spec: AudioSpec) -> tuple[np.ndarray, list[float], list[Note]]:
     """Levelled windows of one length from the decoded sound.
 
-    Digital silence is cut out of every segment first (`digital_silence`). One segment is a whole clip: silence before and after the sound is cut off, and
+    Digital silence is cut out of every segment first (`digital_silence`).
+
+    One segment is a whole clip: silence before and after the sound is cut off, and
     the rest is covered from end to end (`whole_clip_windows`). Several segments are
     places spread over a long clip: each is one window, and silent ones are left out.
     All windows of a clip share one gain.
@@ -88,19 +91,21 @@ def prepare_windows(segments: Sequence[AudioSegment], spec: AudioSpec) -> tuple[
             f"{longest_s:.2f} s of sound is left after trimming silence; at least {spec.min_speech_s:g} s is needed",
         )
 
-    warnings: list[str] = []
+    warnings: list[Note] = []
     if len(waves) == 1:
         start, end = spans[0]
         windows, offsets = whole_clip_windows(waves[0][start:end], spec)
         starts_s = [segments[0].start_s + _place(places[0], start + offset) / spec.rate_hz for offset in offsets]
         if end - start < spec.n_samples:
             sound_s = (end - start) / spec.rate_hz
-            warnings.append(f"{sound_s:.2f} s of sound was repeated to fill a window of {spec.window_s:g} s")
+            message = f"{sound_s:.2f} s of sound was repeated to fill a window of {spec.window_s:g} s"
+            warnings.append(Note("repeated", message))
     else:
         windows = np.stack([fit_length(waves[index], spec.n_samples) for index in heard])
         starts_s = [segments[index].start_s + _place(places[index], 0) / spec.rate_hz for index in heard]
         if len(heard) < len(waves):
-            warnings.append(f"{len(waves) - len(heard)} of {len(waves)} audio windows were silent and left out")
+            message = f"{len(waves) - len(heard)} of {len(waves)} audio windows were silent and left out"
+            warnings.append(Note("silent", message))
     return level(windows, spec.level_dbfs), starts_s, warnings
 
 

@@ -1,4 +1,4 @@
-"""One face followed through the sampled frames of a clip, without looking for it in every one."""
+"""The faces of a clip followed through its sampled frames, without looking for them in every one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from model_defs.preprocessing.face_detection import Box, Eyes, Face, FaceDetecto
 
 SAME_FACE_IOU = 0.1  # overlap from which two detections in a row are taken for one face that moved
 STEADY_IOU = 0.5  # overlap from which the places between two detections may be interpolated
+MIN_SIGHTINGS = 2  # of a face beside the first: one alone is as often a detector's error
 MAX_BRIDGE_S = 10.0  # frames further apart may show different scenes: never interpolated
 
 
@@ -79,22 +80,37 @@ class FaceSearch:
         return [_scaled(face, sx, sy) for face in faces]
 
 
-def follow_face(
-    frames: Sequence[Frame], find: Callable[[Frame], list[Face]], *, detect_every: int
-) -> list[TrackedFace]:
-    """The largest and most persistent face, one entry a frame.
+@dataclass(frozen=True)
+class FollowedFaces:
+    """The faces of one clip.
+
+    Attributes:
+        faces: where each is, one entry a frame; the weightiest first. There is always one, which may be nowhere.
+        n_seen: faces that stayed, those beyond the ones that were followed included.
+    """
+
+    faces: list[list[TrackedFace]]
+    n_seen: int
+
+
+def follow_faces(
+    frames: Sequence[Frame], find: Callable[[Frame], list[Face]], *, detect_every: int, max_faces: int = 1
+) -> FollowedFaces:
+    """The largest and most persistent face, and others beside it.
 
     Faces are sought in every `detect_every`-th frame and the last, then in the middle of each gap
-    that the face does not bridge steadily, until every gap is bridged, has no face at either end, or
-    is closed. Where nothing was seen at all the middles are tried once before giving up.
+    that the first face does not bridge steadily, until every gap is bridged, has no face at either end, or
+    is closed. Where nothing was seen at all the middles are tried once before giving up. Other faces are taken from
+    what that search has seen: they cost no search of their own, and count from `MIN_SIGHTINGS` on.
 
     Args:
         frames: in order of time; each image (H, W, 3) uint8 RGB.
         find: all faces of a frame, in its pixels.
         detect_every: frames from one detection to the next.
+        max_faces: followed at most.
     """
     if not frames:
-        return []
+        return FollowedFaces([[]], 0)
     last = len(frames) - 1
     seen = {i: find(frames[i]) for i in {*range(0, last, detect_every), last}}
     if not any(seen.values()):
@@ -102,10 +118,12 @@ def follow_face(
             middle = (start + end) // 2
             seen[middle] = find(frames[middle])
     while True:
-        chosen = _choose(seen)
-        open_gaps = [gap for gap in _gaps(seen) if not _is_settled(gap, chosen, frames)]
+        people = _people(seen)
+        open_gaps = [gap for gap in _gaps(seen) if not _is_settled(gap, people[0], frames)]
         if not open_gaps:
-            return [_place(i, chosen, frames) for i in range(len(frames))]
+            stayed = [people[0], *(one for one in people[1:] if _n_sightings(one) >= MIN_SIGHTINGS)]
+            followed = [[_place(i, one, frames) for i in range(len(frames))] for one in stayed[:max_faces]]
+            return FollowedFaces(followed, len(stayed) if _n_sightings(people[0]) else 0)
         for start, end in open_gaps:
             middle = (start + end) // 2
             seen[middle] = find(frames[middle])
@@ -134,25 +152,41 @@ def _scaled(face: Face, sx: float, sy: float) -> Face:
     return Face((x0 * sx, y0 * sy, x1 * sx, y1 * sy), face.score, eyes)
 
 
-def _choose(seen: dict[int, list[Face]]) -> dict[int, Face | None]:
-    """In each searched frame the face of the weightiest track that is there.
+def _people(seen: dict[int, list[Face]]) -> list[dict[int, Face | None]]:
+    """In each searched frame the face of each person; the weightiest first, nobody where there is none.
 
-    A track weighs the sum of its boxes' sides: twice as large counts as much as twice as often.
+    A track weighs the sum of its boxes' sides: twice as large counts as much as twice as often. Tracks that are never
+    seen in one frame are taken for one person, who moved or was cut to.
     """
-    tracks: list[list[tuple[int, Face]]] = []
+    people: list[dict[int, Face]] = []
+    for track in sorted(_tracks(seen), key=lambda known: -sum(_area(face.box) ** 0.5 for face in known.values())):
+        one = next((one for one in people if not one.keys() & track.keys()), None)
+        if one is None:
+            people.append(dict(track))
+        else:
+            one.update(track)
+    return [{i: one.get(i) for i in sorted(seen)} for one in people or [{}]]
+
+
+def _tracks(seen: dict[int, list[Face]]) -> list[dict[int, Face]]:
+    """Detections that overlap from one searched frame to the next, each by the index of its frame."""
+    tracks: list[dict[int, Face]] = []
+    latest: list[Face] = []  # of each track
     for i in sorted(seen):
-        free = list(tracks)
+        free = set(range(len(tracks)))
         for face in sorted(seen[i], key=lambda found: -_area(found.box)):
-            track = max(free, key=lambda known: iou(known[-1][1].box, face.box), default=None)
-            if track is not None and iou(track[-1][1].box, face.box) >= SAME_FACE_IOU:
-                free = [other for other in free if other is not track]
-                track.append((i, face))
+            which = max(free, key=lambda index: iou(latest[index].box, face.box), default=None)
+            if which is not None and iou(latest[which].box, face.box) >= SAME_FACE_IOU:
+                free.discard(which)
+                tracks[which][i] = latest[which] = face
             else:
-                tracks.append([(i, face)])
-    chosen: dict[int, Face | None] = dict.fromkeys(sorted(seen))
-    for track in sorted(tracks, key=lambda known: sum(_area(face.box) ** 0.5 for _, face in known)):
-        chosen.update(track)  # the weightiest comes last and has the last word
-    return chosen
+                tracks.append({i: face})
+                latest.append(face)
+    return tracks
+
+
+def _n_sightings(one: dict[int, Face | None]) -> int:
+    return sum(face is not None for face in one.values())
 
 
 def _gaps(seen: dict[int, list[Face]]) -> list[tuple[int, int]]:
@@ -178,7 +212,7 @@ def _place(i: int, chosen: dict[int, Face | None], frames: Sequence[Frame]) -> T
     start = max(j for j in chosen if j < i)
     end = min(j for j in chosen if j > i)
     one, other = chosen[start], chosen[end]
-    if one is None or other is None:
+    if one is None or other is None or not _is_settled((start, end), chosen, frames):
         return NO_FACE
     span_s = frames[end].time_s - frames[start].time_s
     share = (frames[i].time_s - frames[start].time_s) / span_s if span_s > 0 else 0.5

@@ -36,3 +36,13 @@ def test_impossible_values_are_refused_by_name(field):
 def test_it_survives_a_round_trip():
     calibration = Calibration(1.5, -0.2, 0.4)
     assert Calibration(**calibration.to_dict()) == calibration
+
+
+def test_pooling_rules():
+    clip, frames = np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_array_equal(Calibration().pool(clip, frames), clip)
+    np.testing.assert_array_equal(Calibration(pooling="max").pool(clip, frames), [[0.0, 3.0]])
+    np.testing.assert_array_equal(Calibration(pooling="top_third").pool(clip, frames), [[0.0, 2.0]])
+    np.testing.assert_array_equal(Calibration(pooling="max").pool(clip, None), clip)
+    with pytest.raises(ValueError, match="pooling"):
+        Calibration(pooling="median")

@@ -18,7 +18,8 @@ from model_defs.calibration import Calibration
 from model_defs.decoding.media import Media
 from model_defs.errors import DetectionError
 from model_defs.inference.options import DetectOptions
-from model_defs.inference.predictor import PREDICTORS, Predictor
+from model_defs.inference.predictor import Predictor
+from model_defs.inference.predictors import PREDICTORS
 from model_defs.networks.artifact import Artifact, read_manifest
 from model_defs.networks.weights import sha256_of
 from model_defs.preprocessing.digest import preprocessing_digest

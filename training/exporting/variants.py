@@ -23,9 +23,17 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from model_defs.networks.artifact import DEVICES, MANIFEST_FILE, RECORD_FILE, VARIANTS, ArtifactError, load_torchscript
+from model_defs.networks.artifact import (
+    DEVICES,
+    MANIFEST_FILE,
+    PARTS,
+    RECORD_FILE,
+    VARIANTS,
+    ArtifactError,
+    load_torchscript,
+)
 from model_defs.networks.ood import MahalanobisDistance, with_distance
-from model_defs.networks.video import PARTS, FrameSequenceNet, SplitVideoNet
+from model_defs.networks.video import FrameSequenceNet, SplitVideoNet
 from model_defs.networks.weights import load_weights, sha256_of
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
 from training.exporting.anomaly import read_anomaly

@@ -12,8 +12,8 @@ from model_defs.caching.detection_cache import DetectionCache
 from model_defs.caching.redis_store import RedisStore
 from model_defs.caching.settings import CacheSettings
 from model_defs.caching.store import StoreError
+from model_defs.inference.audio_predictor import AudioPredictor
 from model_defs.inference.engine import Engine, Item
-from model_defs.inference.predictor import AudioPredictor
 from tests.redis_server import RedisServer
 
 

@@ -20,8 +20,9 @@ from model_defs.explanation.attribution import (
     stretch_edges,
     video_cells,
 )
+from model_defs.inference.audio_predictor import AudioPredictor
 from model_defs.inference.options import EXPLANATION_PARTS, DetectOptions
-from model_defs.inference.predictor import AudioPredictor, VideoPredictor
+from model_defs.inference.video_predictor import VideoPredictor
 from model_defs.limits import Limits
 from model_defs.networks.artifact import Artifact
 from model_defs.networks.backbones import Backbone

@@ -74,3 +74,9 @@ def test_an_explanation_is_asked_for_whole_or_in_parts(value, parts):
 def test_an_unknown_part_of_an_explanation_is_refused(value):
     with pytest.raises(DetectionError, match="allowed: true, false, or a list of scores, heatmap"):
         DetectOptions.parse({"explain": value})
+
+
+def test_a_picture_without_a_face_cannot_be_both_allowed_and_refused():
+    assert DetectOptions.parse({"allow_no_face": "true"}).allow_no_face
+    with pytest.raises(DetectionError, match="allow_no_face"):
+        DetectOptions.parse({"allow_no_face": True, "require_face": True})

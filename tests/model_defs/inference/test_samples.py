@@ -11,7 +11,7 @@ from model_defs.errors import ErrorCode
 from model_defs.inference import samples as tracks
 from model_defs.inference.engine import Engine, Item, load_engine
 from model_defs.inference.options import DetectOptions
-from model_defs.inference.predictor import PREDICTORS
+from model_defs.inference.predictors import PREDICTORS
 from model_defs.limits import Limits
 from samples.clip import make_sample
 
@@ -83,10 +83,10 @@ def test_remembered_samples_give_the_same_answer(make_engine, artifacts_dir, cli
     fresh.name = "video+audio"
     engine = make_engine("video", "audio")
     picture = make_sample(tmp_path / "dumb.mp4", duration_s=2.0, audio_codec=None, face=False).read_bytes()
-    options = DetectOptions(threshold=0.5)
+    options = DetectOptions(threshold=0.5, allow_no_face=True)
     damaged = make_sample(tmp_path / "damaged.mkv", duration_s=4.0, width=480, height=360).read_bytes()
     for data in (clip, picture, damaged[: len(damaged) * 2 // 3]):
-        engine.detect_batch([Item(data)])
+        engine.detect_batch([Item(data, options=DetectOptions(allow_no_face=True))])
         (remembered,) = engine.detect_batch([Item(data, options=options)])
         assert remembered["cache"] == "samples"
         (decoded,) = fresh.detect_batch([Item(data, options=options)])

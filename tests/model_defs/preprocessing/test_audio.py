@@ -100,7 +100,7 @@ def test_a_short_clip_is_repeated_and_says_so() -> None:
     windows, starts_s, warnings = prepare_windows([AudioSegment(0.0, sound(1.0))], SPEC)
     assert windows.shape == (1, N)
     assert starts_s == [0.0]
-    assert warnings == ["1.00 s of sound was repeated to fill a window of 4 s"]
+    assert [note.message for note in warnings] == ["1.00 s of sound was repeated to fill a window of 4 s"]
     np.testing.assert_array_equal(windows[0, :RATE_HZ], windows[0, RATE_HZ : 2 * RATE_HZ])
 
 
@@ -140,7 +140,7 @@ def test_a_long_clip_keeps_its_spread_windows_and_drops_silent_ones() -> None:
     windows, starts_s, warnings = prepare_windows(segments, SPEC)
     assert windows.shape == (3, N)
     assert starts_s == [0.0, 1_200.0, 1_800.0]
-    assert warnings == ["1 of 4 audio windows were silent and left out"]
+    assert [note.message for note in warnings] == ["1 of 4 audio windows were silent and left out"]
     assert rms_dbfs(windows[0]) - rms_dbfs(windows[1]) == pytest.approx(6.0, abs=0.2), "one gain for the whole clip"
     assert rms_dbfs(windows) == pytest.approx(SPEC.level_dbfs, abs=0.05)
 

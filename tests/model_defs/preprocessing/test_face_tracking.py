@@ -9,7 +9,7 @@ import pytest
 
 from model_defs.decoding.media import Frame
 from model_defs.preprocessing.face_detection import Face
-from model_defs.preprocessing.face_tracking import NO_FACE, FaceSearch, TrackedFace, follow_face, iou
+from model_defs.preprocessing.face_tracking import NO_FACE, FaceSearch, TrackedFace, follow_faces, iou
 
 Scene = Callable[[int], list[Face]]
 
@@ -43,7 +43,7 @@ def frames_of(n_frames: int, spacing_s: float = 0.5, shape: tuple[int, int] = (1
 def follow(scene: Scene, frames: list[Frame], **options: int) -> tuple[list[TrackedFace], SceneDetector]:
     detector = SceneDetector(scene)
     search = FaceSearch(detector, options.pop("detect_size_px", 200))
-    return follow_face(frames, search.faces, **{"detect_every": 3, **options}), detector
+    return follow_faces(frames, search.faces, **{"detect_every": 3, **options}).faces[0], detector
 
 
 def sources(tracked: list[TrackedFace]) -> str:
@@ -139,6 +139,34 @@ def test_one_frame_and_none() -> None:
     tracked, _ = follow(lambda i: [face(60)], frames_of(1))
     assert sources(tracked) == "d"
     assert follow(lambda i: [face(60)], [])[0] == []
+
+
+def test_a_second_face_is_followed_without_another_search() -> None:
+    alone, first = follow(lambda i: [face(110, side=50)], frames_of(10))
+    detector = SceneDetector(lambda i: [face(20 + i, side=40), face(110, side=50)])
+    both = follow_faces(frames_of(10), FaceSearch(detector, 200).faces, detect_every=3, max_faces=4)
+    assert both.n_seen == 2
+    assert both.faces[0] == alone
+    assert detector.searched == first.searched
+    assert [place.box[0] for place in both.faces[1]] == pytest.approx([20 + i for i in range(10)])
+
+
+def test_faces_beyond_the_most_are_counted() -> None:
+    detector = SceneDetector(lambda i: [face(40 * n, y=5 + 60 * m, side=30) for n in range(3) for m in range(2)])
+    many = follow_faces(frames_of(7), FaceSearch(detector, 200).faces, detect_every=3, max_faces=4)
+    assert (len(many.faces), many.n_seen) == (4, 6)
+
+
+def test_a_face_seen_once_beside_another_is_none() -> None:
+    detector = SceneDetector(lambda i: [face(20), *([face(120)] if i == 3 else [])])
+    followed = follow_faces(frames_of(10), FaceSearch(detector, 200).faces, detect_every=3, max_faces=4)
+    assert (len(followed.faces), followed.n_seen) == (1, 1)
+
+
+def test_a_second_face_that_jumps_is_not_placed_in_between() -> None:
+    detector = SceneDetector(lambda i: [face(90, y=60, side=60), face(5 if i < 4 else 35, y=5, side=40)])
+    followed = follow_faces(frames_of(7), FaceSearch(detector, 200).faces, detect_every=3, max_faces=4)
+    assert sources(followed.faces[1]) == "diidnnd"
 
 
 def test_overlap_of_boxes() -> None:

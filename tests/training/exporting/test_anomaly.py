@@ -10,8 +10,8 @@ import torch
 from sklearn.covariance import LedoitWolf
 
 from model_defs.decoding.media import Media
+from model_defs.inference.audio_predictor import AudioPredictor
 from model_defs.inference.options import DetectOptions
-from model_defs.inference.predictor import AudioPredictor
 from model_defs.networks.artifact import ArtifactError
 from model_defs.networks.ood import OodScale
 from model_defs.networks.registry import build_network
