@@ -23,9 +23,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from client.padding import unique
 from client.retry import ONCE, Retry
 from loadtest.measure.machine import describe_machine
-from loadtest.traffic import Call, Traffic, percentile, unlike
+from loadtest.measure.results import percentile
+from loadtest.runner.load_loops import Call, Traffic
 from operations.server import PROJECT_DIR, TorchServe
 from samples.clip import make_sample
 
@@ -99,7 +101,7 @@ def fill_queue(server: TorchServe, clip: bytes) -> list[Row]:
     refusal_s = percentile([call.done_s - call.sent_s for call in refused], 0.95)
     patient = Retry(attempts=40, max_wait_s=120.0)
     with Traffic(
-        lambda: server.http_client(retry=patient), lambda: ("good", unlike(clip)), MODEL, n_callers
+        lambda: server.http_client(retry=patient), lambda: ("good", unique(clip)), MODEL, n_callers
     ) as retried:
         time.sleep(WARM_S / 2)
     failed = [call for call in retried.calls if not call.is_answer]
@@ -161,7 +163,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def _traffic(server: TorchServe, clip: bytes, n_callers: int) -> Traffic:
-    return Traffic(lambda: server.http_client(retry=ONCE), lambda: ("good", unlike(clip)), MODEL, n_callers)
+    return Traffic(lambda: server.http_client(retry=ONCE), lambda: ("good", unique(clip)), MODEL, n_callers)
 
 
 def _pids(server: TorchServe) -> list[int]:

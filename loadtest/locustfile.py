@@ -33,7 +33,7 @@ from client.messages import message
 from client.reply import TORCHSERVE_KEY_ERROR
 from client.retry import ONCE
 from loadtest.measure.results import Sample
-from loadtest.traffic import short
+from loadtest.runner.load_loops import short
 from loadtest.workload.recording import now
 from loadtest.workload.scenario import SCENARIOS_FILE
 from loadtest.workload.uploads import Upload, Work, chosen_scenario, outcome_of, problem_of

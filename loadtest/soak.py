@@ -32,8 +32,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from client.padding import unique
 from loadtest.measure.machine import describe_machine
-from loadtest.traffic import Call, Traffic, percentile, unlike
+from loadtest.measure.results import percentile
+from loadtest.runner.load_loops import Call, Traffic
 from operations.server import PROJECT_DIR, TorchServe
 from samples.clip import make_sample
 
@@ -105,7 +107,7 @@ def draw_from(clip: bytes, hostile: Sequence[bytes], seed: int) -> Callable[[], 
         with lock:
             (kind,) = dice.choices(list(MIX), list(MIX.values()))
             bad = dice.choice(hostile)
-        return kind, {"good": unlike(clip), "repeated": clip, "hostile": bad}[kind]
+        return kind, {"good": unique(clip), "repeated": clip, "hostile": bad}[kind]
 
     return draw
 

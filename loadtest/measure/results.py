@@ -81,6 +81,11 @@ class Usage:
     rss_bytes: int
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of them does not pass; 0 of none."""
+    return float(np.percentile(values, 100 * share, method="higher")) if len(values) else 0.0
+
+
 @dataclass(frozen=True)
 class Run:
     """A scenario under one setting, once.

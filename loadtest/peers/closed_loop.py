@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from loadtest.traffic import percentile
+from loadtest.measure.results import percentile
+from loadtest.runner.load_loops import Callers
 
 TIMEOUT_S = 120.0
 SETTLE_S = 0.2  # after the last answer servers still write logs and metrics of it
@@ -93,36 +93,25 @@ def closed_loop(
     """
     latencies_ms: list[float] = []
     answers: list[bytes] = []
-    failures: list[Exception] = []
     connections = [target.connect() for _ in range(n_in_flight)]
     for connection in connections:
         connection.connect()
 
-    def call(connection: http.client.HTTPConnection) -> None:
-        try:
-            while not failures:
-                body = make_payload()
-                sent_s = time.perf_counter()
-                answer = target.post(connection, body)
-                latencies_ms.append(1e3 * (time.perf_counter() - sent_s))
-                answers.append(answer)
-                if time.perf_counter() >= until_s:
-                    return
-        except (OSError, http.client.HTTPException, PeerError) as error:
-            failures.append(error)
+    def ask(connection: http.client.HTTPConnection) -> None:
+        body = make_payload()
+        sent_s = time.perf_counter()
+        answer = target.post(connection, body)
+        latencies_ms.append(1e3 * (time.perf_counter() - sent_s))
+        answers.append(answer)
 
-    callers = [threading.Thread(target=call, args=(connection,), daemon=True) for connection in connections]
     before_s = cpu_s()
     started_s = time.perf_counter()
-    until_s = started_s + seconds
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
+    callers = Callers(connections, ask, lambda: time.perf_counter() < started_s + seconds)
+    callers.start()
+    try:
+        callers.wait()
+    except (OSError, http.client.HTTPException) as error:
+        raise PeerError(f"port {target.port}: {error!r}") from None
     elapsed_s = time.perf_counter() - started_s
-    for connection in connections:
-        connection.close()
-    if failures:
-        raise failures[0] if isinstance(failures[0], PeerError) else PeerError(f"port {target.port}: {failures[0]!r}")
     time.sleep(SETTLE_S)
     return Window(latencies_ms, elapsed_s, cpu_s() - before_s, answers)

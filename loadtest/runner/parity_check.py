@@ -11,8 +11,8 @@ from client.inference import GrpcClient, HttpClient
 from client.padding import unique
 from client.retry import ONCE
 from loadtest.measure.results import Run, Sample
+from loadtest.runner.load_loops import short
 from loadtest.runner.locust_driver import Target
-from loadtest.traffic import short
 from loadtest.workload.clips import find_clips
 from loadtest.workload.reference import Reference
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from loadtest import soak
+from loadtest.runner.load_loops import Call
 from loadtest.soak import MIX, Sample, calls_table, draw_from, failures, growth, growth_table, write_report
-from loadtest.traffic import Call
 
 
 def samples(slope_mib_per_h: float, model: str = "video") -> list[Sample]:

@@ -10,8 +10,10 @@ import pytest
 
 from client.inference import HttpClient
 from client.keys import NoKeys
+from client.padding import unique
 from client.retry import ONCE
-from loadtest.traffic import Traffic, percentile, unlike
+from loadtest.measure.results import percentile
+from loadtest.runner.load_loops import Traffic
 from tests.http_server import Handler, Server, serving
 
 CLIP = b"clip"
@@ -75,8 +77,8 @@ def test_nobody_there(address: str):
 
 
 def test_each_upload_is_unlike_the_others():
-    assert unlike(CLIP) != unlike(CLIP)
-    assert unlike(CLIP).startswith(CLIP)
+    assert unique(CLIP) != unique(CLIP)
+    assert unique(CLIP).startswith(CLIP)
 
 
 def test_percentile():
