@@ -11,6 +11,7 @@ import pytest
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 MKDOCS = PROJECT_DIR / ".venv-docs" / "bin" / "mkdocs"
+pytestmark = pytest.mark.slow  # half a minute to build it
 
 
 @pytest.fixture(scope="module")
