@@ -105,8 +105,8 @@ soak: SOAK_MINUTES ?= 10
 soak: archive  ## SOAK_MINUTES (10) of good, repeated and hostile load: does a worker's memory grow?
 	$(RUN) -m loadtest.soak --minutes $(SOAK_MINUTES)
 
-bench: $(STANDARD) $(LIGHTER) sample  ## time every variant, the light ones too, and the stages of a request
-	$(RUN) -m training.bench
+bench: $(STANDARD) $(LIGHTER) sample  ## time every variant, the light ones too, and the stages of a request (WRITE=1: into docs/results.md)
+	$(RUN) -m training.bench $(if $(WRITE),--write docs/results.md)
 
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
 	$(RUN) -m loadtest.measure.cache_cost

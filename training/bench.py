@@ -1,12 +1,13 @@
 """How long every variant takes, how far it is from fp32, and where the time of a request goes.
 
-python -m training.bench [--artifacts DIR] [--clip FILE] [--repeats N] [--threads N]
+python -m training.bench [--artifacts DIR] [--clip FILE] [--repeats N] [--threads N] [--write docs/results.md]
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +21,10 @@ from model_defs.inference.engine import Engine, Item, load_engine
 from model_defs.networks.artifact import DEVICES, VARIANTS, read_manifest
 from training.evaluation.file_scores import network_input, sampled
 from training.exporting.measurement import describe_machine, forward_times_ms, interleaved_ms, load_runnable
+from training.reporting.numbers import fill
 
 STAGES = ("decode", "faces", "features", "forward")
+MARKS = ("<!-- bench: `make bench WRITE=1` writes it -->", "<!-- /bench -->")  # in a document
 NOT_MEASURED = "–"  # the device is absent, or the weights were published without it
 
 
@@ -100,12 +103,15 @@ def stage_table(times_ms: Mapping[str, Mapping[str, float]], clip: Path) -> Tabl
     return table
 
 
-def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
-    """Measure and print everything."""
+def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> list[Table | str]:
+    """Measure and print everything; returns the tables and the lines between them."""
     machine = describe_machine()
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    console.print(f"{machine['hardware']}; torch threads: {machine['torch_threads']}; {versions}; {machine['date']}")
-    console.print(f"medians of {n_repeats} repetitions, variants and models in turns, in one process\n")
+    parts: list[Table | str] = [
+        f"{machine['hardware']}; torch threads: {machine['torch_threads']}; {versions}; {machine['date']}; "
+        f"medians of {n_repeats} repetitions, variants and models in turns, in one process\n"
+    ]
+    console.print(parts[-1])
     engines: dict[str, Engine] = {}
     for suffix in ("", "-light"):
         paths = {modality: artifacts / f"{modality}{suffix}" for modality in ("video", "audio")}
@@ -115,12 +121,32 @@ def run(artifacts: Path, clip: Path, n_repeats: int, console: Console) -> None:
             predictor = engines[path.name].predictors[modality]
             inputs = network_input(predictor.artifact, sampled(clip)(predictor))
             times_ms = forward_times_ms(load_runnable(path), inputs, n_repeats)
-            console.print(variant_table(path.name, read_manifest(path), times_ms, len(inputs)))
+            parts.append(variant_table(path.name, read_manifest(path), times_ms, len(inputs)))
+            console.print(parts[-1])
         if len(paths) > 1:
             engines[f"ensemble{suffix}"] = load_engine(paths, cache=None)
-    console.print("max. diff. of p_fake and same verdict: against fp32 on real validation inputs, from the manifest")
-    console.print(f"{NOT_MEASURED} not measured: fp16 runs on CUDA only\n")
-    console.print(stage_table(stage_times_ms(engines, clip, n_repeats), clip))
+    parts.append(
+        "max. diff. of p_fake and same verdict: against fp32 on real validation inputs, from the manifest; "
+        f"{NOT_MEASURED} not measured: fp16 runs on CUDA only\n"
+    )
+    console.print(parts[-1])
+    parts.append(stage_table(stage_times_ms(engines, clip, n_repeats), clip))
+    console.print(parts[-1])
+    return parts
+
+
+def markdown(parts: Sequence[Table | str]) -> str:
+    """What `run` printed, for a document."""
+    texts = []
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(textwrap.fill(part, 118, break_on_hyphens=False))
+            continue
+        header = [str(column.header) for column in part.columns]
+        rows = zip(*(map(str, column.cells) for column in part.columns), strict=True)
+        cells = ([" ".join(cell.split()) for cell in row] for row in (header, ["---"] * len(header), *rows))
+        texts.append(f"**{part.title}**\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in cells))
+    return "\n" + "\n\n".join(texts) + "\n\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -138,12 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, metavar="N", help="torch threads, as in one worker (default 1)"
     )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="a document with a place for the tables")
     options = parser.parse_args(arguments)
     for path in (options.artifacts / "video", options.clip):
         if not path.exists():
             parser.error(f"{path} is not there; `make artifacts sample` makes it")
     torch.set_num_threads(options.threads)
-    run(options.artifacts, options.clip, options.repeats, Console(width=110))
+    parts = run(options.artifacts, options.clip, options.repeats, Console(width=110))
+    if options.write:
+        text = options.write.read_text(encoding="utf-8")
+        options.write.write_text(fill(text, markdown(parts), str(options.write), MARKS), encoding="utf-8")
 
 
 if __name__ == "__main__":
