@@ -100,6 +100,7 @@ export class Timeline {
       let run = null;
       track.p_fake.forEach((pFake, index) => {
         const [startS, endS] = [track.starts_s[index], Math.min(track.ends_s[index], this.endS)];
+        if (startS >= this.endS) return; // a window may reach beyond the sound that fills it
         if (pFake < this.limit) run = null;
         else if (run && startS - run.endS < GAP_S) Object.assign(run, { endS, pFake: Math.max(run.pFake, pFake) });
         else found.push((run = { modality, startS, endS, pFake }));
