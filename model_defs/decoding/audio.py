@@ -144,7 +144,11 @@ class AudioReader:
             is_timed = packet is not None and packet.pts is not None
             if is_timed and (packet.pts + (packet.duration or 0)) * time_base < from_s:
                 continue
-            yield from self._file.decode(track, packet)
+            for frame in self._file.decode(track, packet):
+                if frame.is_corrupt:
+                    self._file.warn("damaged", "the file is damaged: a part of its audio track was left out")
+                else:
+                    yield frame
 
     def _repair(self, samples: np.ndarray) -> np.ndarray:
         """Silence in place of what is not a number, or far from any level that sound can have."""

@@ -34,6 +34,8 @@ class DecodeCounts:
     packets: int = 0  # demuxed
     video_frames: int = 0  # decoded, kept or not
     audio_frames: int = 0
+    damaged_frames: int = 0  # of the pictures; left out
+    errors: int = 0  # packets that a decoder refused
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class MediaFile:
         except (av.EOFError, av.BlockingIOError):
             return []
         except (av.FFmpegError, ValueError, MemoryError):
+            self.counts.errors += 1
             self.warn("damaged", f"the file is damaged: a part of its {track.stream.type} track could not be decoded")
             return []
         if track.stream.type == "audio":

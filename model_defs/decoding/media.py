@@ -30,6 +30,8 @@ __all__ = ["AudioSegment", "AudioTrack", "Frame", "Media", "VideoTrack"]
 # A track that bears out this part of its declared length is not planned anew.
 TRUSTED_PART = 0.95
 
+MIN_WHOLE_SHARE = 0.5  # of the sampled pictures of a damaged film; fewer tell too little of it
+
 # One thread each: a server decodes several files at once, and runs of one or a few frames gain nothing from more.
 CODEC_THREADS = 1
 
@@ -162,9 +164,19 @@ class Media:
                     "many_frames",
                     f"more than {max_frames} frames were asked for: {max_frames} were spread over the clip",
                 )
+        self._check_damage(frames, len(plan.times_s))
         if not frames:
             raise DetectionError(ErrorCode.UNDECODABLE_MEDIA, "no frame of the video track could be decoded")
         return frames
+
+    def _check_damage(self, frames: list[Frame], n_wanted: int) -> None:
+        """Refuse a film of which too much is damaged, else warn of what was left out."""
+        if not self.counts.damaged_frames:
+            return
+        if len(frames) < MIN_WHOLE_SHARE * n_wanted:
+            message = f"the film is damaged: only {len(frames)} of {n_wanted} sampled pictures are whole"
+            raise DetectionError(ErrorCode.UNDECODABLE_MEDIA, message)
+        self._file.warn("damaged", "the file is damaged: pictures that show it were left out")
 
     def _frames_of_true_length(
         self, frames: list[Frame], duration_s: float, n_frames: int | None, interval_s: float | None, max_frames: int

@@ -110,12 +110,28 @@ class VideoReader:
         self._prepare_decoder()
         self._n_untimed = 0
         time_base = track.stream.time_base
+        self._is_damaged = False
         for packet in self._file.packets(track):
-            yield from self._timed(self._file.decode(track, packet))
+            n_errors = self._file.counts.errors
+            images = self._file.decode(track, packet)
+            if packet.is_corrupt or self._file.counts.errors > n_errors:
+                self._is_damaged = True
+            yield from self._timed(self._undamaged(images))
             is_due = packet.dts is not None and float(packet.dts * time_base) >= until_s
             if is_due or until_s == -math.inf:
                 break
-        yield from self._timed(self._file.decode(track, None))  # what the decoder holds back, without feeding it more
+        held_back = self._file.decode(track, None)  # without feeding it more
+        yield from self._timed(self._undamaged(held_back))
+
+    def _undamaged(self, images: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Those that show no damage: what a decoder conceals it tells of that picture, not of those built upon it."""
+        whole = []
+        for image in images:
+            self._is_damaged = image.is_corrupt or (self._is_damaged and not image.key_frame)
+            self._file.counts.damaged_frames += self._is_damaged
+            if not self._is_damaged:
+                whole.append(image)
+        return whole
 
     def _timed(self, images: list[av.VideoFrame]) -> Iterator[tuple[float, av.VideoFrame]]:
         track = self._file.video

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -137,3 +138,52 @@ def test_damage_of_any_kind_is_a_refusal_or_a_result():
                     assert all(frame.image.dtype == np.uint8 for frame in media.frames(3))
                 if media.audio is not None:
                     assert all(np.isfinite(part.samples).all() for part in media.audio_segments(16_000, 0.1, 4))
+
+
+def corrupted(mp4: bytes, from_byte: float, to_byte: float, seed: int = 1) -> bytes:
+    """The file with 12 bytes of each kilobyte between two parts of its picture data replaced."""
+    rng = np.random.default_rng(seed)
+    start = mp4.index(b"mdat") + 4
+    end = mp4.find(b"moov", start)
+    end = len(mp4) if end < 0 else end
+    damaged, length = bytearray(mp4), end - start
+    for at in range(start + int(from_byte * length), start + int(to_byte * length) - 16, 300):
+        damaged[at : at + 12] = rng.bytes(12)
+    return bytes(damaged)
+
+
+def moving(seed: int = 0) -> list[np.ndarray]:
+    """Three seconds of noise that a decoder cannot guess, so that damage shows."""
+    rng = np.random.default_rng(seed)
+    return [cv2.resize(rng.integers(0, 255, (16, 24, 3), np.uint8), (192, 128)) for _ in range(75)]
+
+
+def test_a_film_whose_pictures_are_concealed_damage_is_refused():
+    data = write_clip(images=moving(), size=(192, 128), gop=75, options={"crf": "20"})
+    with Media(corrupted(data, 0.02, 1.0)) as media:
+        assert code_of(lambda: media.frames(10)) is ErrorCode.UNDECODABLE_MEDIA
+
+
+def test_damaged_pictures_are_left_out_and_told():
+    images = moving()
+    data = write_clip(images=images, size=(192, 128), gop=10, options={"crf": "20"})
+    with Media(data) as media:
+        whole = media.frames(10)
+    with Media(corrupted(data, 0.1, 0.3)) as media:
+        frames = media.frames(10)
+        assert media.counts.damaged_frames > 0
+        assert [note.code for note in media.take_warnings()].count("damaged") >= 1
+    assert 5 <= len(frames) <= 10
+    for frame in frames:  # each is a picture of the film, to the noise of coding
+        assert min(np.abs(frame.image.astype(int) - other).mean() for other in images) < 8
+    assert len(whole) == 10
+
+
+def test_an_encrypted_track_is_told_as_such():
+    data = write_clip(container_options={
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "0123456789abcdef0123456789abcdef",
+        "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
+    })  # fmt: skip
+    with Media(data) as media:
+        assert code_of(lambda: media.frames(10)) is ErrorCode.ENCRYPTED_MEDIA
