@@ -95,8 +95,8 @@ test-fast: artifacts sample  ## the tests that start no server and train nothing
 
 fuzz: FILES ?= 5000
 fuzz: SEED ?= 1
-fuzz: $(INSTALLED)  ## decode FILES damaged files, each in a process of its own (SEED=n for others)
-	$(RUN) -m tests.hostile --crafted --files $(FILES) --seed $(SEED)
+fuzz: $(INSTALLED)  ## decode FILES damaged files, each in a process of its own (SEED=n for others, KIND=mpegts for one kind)
+	$(RUN) -m tests.hostile --crafted --files $(FILES) --seed $(SEED) --kind "$(KIND)"
 
 chaos: archive  ## kill a worker, fill the queue, stop the server, all under load: what is lost, and how fast it recovers
 	$(RUN) -m loadtest.chaos

@@ -105,6 +105,8 @@ def write_clip(
             else None
         )
         if audio:
+            if audio_codec == "wmav2":
+                audio.codec_context.bit_rate = 64_000
             audio.layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[n_channels]
         if video:
             if display_matrix:
@@ -182,8 +184,9 @@ def _add_video(output, codec: str, size: tuple[int, int], fps: int, gop: int, ro
     stream.width, stream.height = size if rotation_deg % 180 == 0 else size[::-1]
     stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     stream.gop_size = gop
-    # AVI and MPEG-4 part 2 count frames, so they cannot hold milliseconds.
-    stream.codec_context.time_base = Fraction(1, fps) if output.format.name == "avi" or codec == "mpeg4" else TIME_BASE
+    # AVI and the older codecs count frames, so they cannot hold milliseconds.
+    counts = output.format.name == "avi" or codec in ("mpeg4", "mpeg2video", "wmv2")
+    stream.codec_context.time_base = Fraction(1, fps) if counts else TIME_BASE
     if rotation_deg:
         stream.set_display_rotation(rotation_deg)
     return stream

@@ -31,9 +31,24 @@ CONTAINERS = {
     "mp3": "mp3",
     "ogg": "ogg",
     "aac": "aac",
+    "amr": "amr",
+    "mpegts": "mpegts",
+    "flv": "flv",
+    "asf": "asf",
 }
 VIDEO_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"})
+VIDEO_CODECS |= {"h263", "mpeg2video", "flv1", "wmv2", "wmv3", "vc1"}  # old phones, broadcasters, old recorders
 AUDIO_CODECS = frozenset({"aac", "mp3", "opus", "vorbis", "flac", "alac"})  # and every "pcm_..."
+AUDIO_CODECS |= {
+    "amr_nb",
+    "amr_wb",
+    "gsm",
+    "gsm_ms",
+    "adpcm_ima_wav",
+    "adpcm_ms",
+    "adpcm_g726",
+}  # phones, call recorders
+AUDIO_CODECS |= {"mp2", "ac3", "eac3", "wmav1", "wmav2", "wmapro", "wmavoice"}  # broadcasters, dictation
 MIN_AUDIO_RATE_HZ = 4_000
 MOST_STREAMS = 1_000  # libav stops reading headers at so many, and says no more than that memory is short
 
@@ -43,6 +58,7 @@ _PROBE_DECODERS = "mpeg4,aac,flac"
 
 # Still pictures that share the mp4 container (ISO/IEC 23008-12, and the AV1 image format).
 _IMAGE_BRANDS = frozenset({"avif", "avis", "heic", "heix", "hevc", "heim", "heis", "mif1", "msf1"})
+ASF_GUID = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"  # the first half of its header object's
 _MP4_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"wide", b"free", b"skip"})
 
 
@@ -227,7 +243,9 @@ def _not_opened(head: bytes) -> DetectionError:
     """The error for a file that libav would not open: damaged if its first 16 bytes are of a known container."""
     if (
         head[4:8] in _MP4_FIRST_BOXES
-        or head.startswith((b"\x1aE\xdf\xa3", b"fLaC", b"OggS", b"ID3", b"riff\x2e\x91"))
+        or head.startswith(
+            (b"\x1aE\xdf\xa3", b"fLaC", b"OggS", b"ID3", b"riff\x2e\x91", b"FLV\x01", b"#!AMR", ASF_GUID)
+        )
         or (head[:4] in (b"RIFF", b"RF64") and head[8:12] in (b"AVI ", b"WAVE"))
     ):
         return DetectionError(ErrorCode.UNDECODABLE_MEDIA, "the file is damaged: its headers cannot be read")

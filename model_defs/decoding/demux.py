@@ -26,6 +26,9 @@ from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
 from model_defs.notes import Note
 
+WITHOUT_INDEX = frozenset({"mpegts", "flv", "asf"})  # or with one that libav fills as it reads
+SEEK_MARGIN_S = 1.0
+
 
 @dataclass
 class DecodeCounts:
@@ -125,6 +128,11 @@ class MediaFile:
         if time_s < track.start_s + track.untimed_s and track.untimed_s:
             self.rewind()
             return
+        if self.container_name in WITHOUT_INDEX:  # found by halving the file, which may end behind the keyframe
+            time_s -= SEEK_MARGIN_S
+            if time_s <= self.start_s:
+                self.rewind()
+                return
         self._is_at_start = False
         self._n_pass_bytes = 0
         try:

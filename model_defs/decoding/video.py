@@ -11,13 +11,15 @@ import av
 import numpy as np
 
 from model_defs.decoding.containers import check_pixels
-from model_defs.decoding.demux import MediaFile
+from model_defs.decoding.demux import WITHOUT_INDEX, MediaFile
 from model_defs.decoding.picture import PictureConverter
 from model_defs.decoding.sampling import Keyframes, SamplePlan, Step, plan_steps
 from model_defs.decoding.tracks import Track
 
 # libav refuses before it allocates, but counts the padding of its buffers; the exact limit is held to afterwards.
 MAX_PIXELS_SLACK = 2
+
+EDGE_S = 1e-3  # times are rounded on their way
 
 # Frames that no other frame needs are skipped while this many or more lie between two sampled ones. The nearest frame
 # left is then at most a few frames off, well inside its part of the clip.
@@ -75,7 +77,8 @@ class VideoReader:
         track = self._file.video
         if self._file.container_name == "matroska" and not track.untimed_s:
             self._file.seek(track, plan.times_s[-1])  # only a seek makes libav read Matroska's index
-        if track.untimed_s or not len(track.stream.index_entries):
+        is_listed = self._file.container_name not in WITHOUT_INDEX and not track.untimed_s
+        if not is_listed or not len(track.stream.index_entries):
             return self._file.scan(track).keyframes
         return _ContainerIndex(track)
 
@@ -111,7 +114,11 @@ class VideoReader:
         self._n_untimed = 0
         time_base = track.stream.time_base
         self._is_damaged = False
+        is_early = self._file.container_name in WITHOUT_INDEX
         for packet in self._file.packets(track):
+            if is_early and packet.pts is not None and float(packet.pts * track.stream.time_base) < keyframe_s - EDGE_S:
+                continue
+            is_early = False
             n_errors = self._file.counts.errors
             images = self._file.decode(track, packet)
             if packet.is_corrupt or self._file.counts.errors > n_errors:

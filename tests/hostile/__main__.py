@@ -37,12 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--depth", choices=("decode", "verdict"), default="decode", help="how far they go (%(default)s)"
     )
+    parser.add_argument(
+        "--kind", default="", help="only containers and codecs whose name has this in it, such as mpegts"
+    )
     parser.add_argument("--crafted", action="store_true", help="begin with the hand-made files")
     args = parser.parse_args(argv)
     console = Console()
     outcomes: Counter[str] = Counter()
     n_faults = 0
-    files = [*(crafted() if args.crafted else ()), *mutated(args.files, args.seed)]
+    files = [*(crafted() if args.crafted else ()), *mutated(args.files, args.seed, args.kind)]
     trials = try_files([data for _, data in files], args.depth)
     for trial in track(trials, "trying files", total=len(files), console=console):
         outcomes[trial.outcome.split(":")[0]] += 1

@@ -36,9 +36,13 @@ def crafted() -> tuple[Named, ...]:
     return tuple(named for section in SECTIONS for named in section())
 
 
-def mutated(n_files: int, seed: int) -> Iterator[Named]:
-    """Valid files in turn, each with random damage; file `i` of a seed is always the same."""
-    files = list(valid_files().items())
+def mutated(n_files: int, seed: int, kind: str = "") -> Iterator[Named]:
+    """Valid files in turn, each with random damage; file `i` of a seed is always the same.
+
+    Args:
+        kind: only files whose name in `valid.py` has this in it, such as `mpegts`.
+    """
+    files = [(name, data) for name, data in valid_files().items() if kind in name]
     for index in range(n_files):
         draw = random.Random(f"{seed}/{index}")
         name, data = files[index % len(files)]

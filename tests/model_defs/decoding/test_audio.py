@@ -25,6 +25,17 @@ FORMATS = [
     ("adts", "aac", 44_100),
     ("webm", "libopus", 48_000),
     ("matroska", "aac", 22_050),
+    ("amr", "libopencore_amrnb", 8_000),
+    ("3gp", "libopencore_amrnb", 8_000),
+    ("wav", "adpcm_ima_wav", 8_000),
+    ("wav", "adpcm_ms", RATE_HZ),
+    ("wav", "g726", 8_000),
+    ("wav", "pcm_alaw", 8_000),
+    ("mpegts", "aac", 48_000),
+    ("mpegts", "mp2", 48_000),
+    ("mpegts", "ac3", 48_000),
+    ("flv", "libmp3lame", 44_100),
+    ("asf", "wmav2", 44_100),
 ]
 IN_VIDEO = [("mp4", "libx264", "aac"), ("mov", "mpeg4", "aac"), ("webm", "libvpx", "libopus"), ("avi", "mpeg4", "aac")]
 
@@ -58,7 +69,8 @@ def test_every_format_gives_the_whole_sound_at_its_level(container: str, codec: 
     middle = segment.samples[RATE_HZ : 2 * RATE_HZ]
     # A mono tone spread over two channels is written 3 dB down, so that its power is the same.
     level = 0.5 if codec != "vorbis" else 0.5 / np.sqrt(2)
-    assert np.sqrt(np.mean(middle**2)) == pytest.approx(level / np.sqrt(2), rel=0.06)
+    # AMR is a model of a voice and not of a tone.
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(level / np.sqrt(2), rel=0.2 if "amr" in codec else 0.06)
     assert np.argmax(np.abs(np.fft.rfft(middle))) == 440  # one second: bins are hertz
 
 

@@ -60,9 +60,9 @@ def test_gif_is_refused():
     assert code_of(bytes.fromhex(one_pixel)) is ErrorCode.UNKNOWN_CONTAINER
 
 
-@pytest.mark.parametrize("container", ["mpegts", "flv"])
+@pytest.mark.parametrize("container", ["nut", "mpeg"])
 def test_containers_off_the_list_are_refused(container: str):
-    assert code_of(write_clip(container, "libx264", duration_s=0.2)) is ErrorCode.UNKNOWN_CONTAINER
+    assert code_of(write_clip(container, "libx264", duration_s=0.4)) is ErrorCode.UNKNOWN_CONTAINER
 
 
 def test_a_playlist_in_a_file_is_refused_whatever_its_name(tmp_path: Path):
@@ -97,7 +97,7 @@ def test_too_many_declared_pixels_are_refused_with_the_limit():
 
 def test_codecs_off_the_list_are_refused_by_name():
     container = opened(write_clip("matroska", "ffv1", duration_s=0.2))
-    with container, pytest.raises(DetectionError, match="ffv1; allowed: av1, h264") as refusal:
+    with container, pytest.raises(DetectionError, match="ffv1; allowed: av1, .*h264") as refusal:
         describe_video(container.streams.video[0], Limits())
     assert refusal.value.code is ErrorCode.UNSUPPORTED_CODEC
 

@@ -32,6 +32,12 @@ FORMATS = [
     ("avi", "libx264"),
     ("avi", "mpeg4"),
     ("avi", "mjpeg"),
+    ("mpegts", "libx264"),
+    ("mpegts", "libx265"),
+    ("mpegts", "mpeg2video"),
+    ("flv", "libx264"),
+    ("flv", "flv"),
+    ("asf", "wmv2"),
 ]
 
 
