@@ -108,8 +108,8 @@ soak: archive  ## SOAK_MINUTES (10) of good, repeated and hostile load: does a w
 bench: $(STANDARD) $(LIGHTER) sample  ## time every variant, the light ones too, and the stages of a request (WRITE=1: into docs/results.md)
 	$(RUN) -m training.bench $(if $(WRITE),--write docs/results.md)
 
-bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses
-	$(RUN) -m loadtest.measure.cache_cost
+bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses (WRITE=1)
+	$(RUN) -m loadtest.measure.cache_cost $(if $(WRITE),--write)
 
 loadtest: archive sample  ## every load scenario and the benchmark table: build/loadtest/latest (QUICK=1 for a short run, SCENARIO=name for one)
 	$(RUN) -m loadtest $(if $(QUICK),--quick) $(foreach name,$(SCENARIO),--scenario $(name))

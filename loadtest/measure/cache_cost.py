@@ -1,6 +1,6 @@
 """What a cache hit costs through a real TorchServe: against a handler that only receives and hashes, and a miss.
 
-    python -m loadtest.measure.cache_cost [--clip FILE] [--repeats N] [--misses N]
+    python -m loadtest.measure.cache_cost [--clip FILE] [--repeats N] [--misses N] [--write]
 
 It starts a server of its own on the built archives. Every contender takes its turn, so that what else the machine does
 hits all of them alike. A lone request waits the batch delay of its model, so the hashing handler has the same; both are
@@ -28,9 +28,12 @@ from client.inference import HttpClient
 from client.padding import unique
 from loadtest.measure.archive_copies import build_archive, copy_archive, model_config
 from loadtest.measure.machine import describe_machine
+from loadtest.report.markdown import from_rich
+from loadtest.report.readme import Place
 from operations.server import PROJECT_DIR, TorchServe
 
 STORE = PROJECT_DIR / "archives"
+PLACE = Place("docs/results.md", "<!-- cache: `make bench-cache WRITE=1` writes it -->", "<!-- /cache -->")
 N_WARM_UP = 10
 
 # All that a server cannot do without: the body, and the digest by which it is known.
@@ -147,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clip", type=Path, default=PROJECT_DIR / "build" / "sample.mp4", help="mp4 file to send")
     parser.add_argument("--repeats", type=int, default=200, metavar="N", help="hits of each model (%(default)s)")
     parser.add_argument("--misses", type=int, default=15, metavar="N", help="misses of each model (%(default)s)")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PLACE.page}")
     options = parser.parse_args(arguments)
     for path in (options.clip, *(STORE / f"{served.source}.mar" for served in SERVED if served.source)):
         if not path.exists():
@@ -159,9 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with console.status(f"waiting for {len(SERVED)} models"):
             running.enter_context(server.running(drain_timeout_s=0))
         times = measure_ms(server.http_client(), options.clip.read_bytes(), options.repeats, options.misses)
-    console.print(str(describe_machine()))
-    console.print(cost_table(times, options.clip))
-    console.print(f"medians of {options.repeats} hits and {options.misses} misses, models in turns, one client")
+    table, machine = cost_table(times, options.clip), str(describe_machine())
+    how = f"medians of {options.repeats} hits and {options.misses} misses, models in turns, one client"
+    for part in (machine, table, how):
+        console.print(part)
+    if options.write:
+        page = PROJECT_DIR / PLACE.page
+        written = f"{from_rich(table)}\n{how.capitalize()}. {machine}.\n"
+        page.write_text(PLACE.filled(page.read_text(encoding="utf-8"), written), encoding="utf-8")
     return 0
 
 

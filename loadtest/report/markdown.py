@@ -6,6 +6,8 @@ import math
 import textwrap
 from collections import Counter
 
+from rich.table import Table
+
 from loadtest.measure.results import LoadTest, Row
 
 LATENCY = "latency p50"  # a quantity of config/benchmarks.yaml
@@ -28,6 +30,14 @@ def benchmark_table(test: LoadTest) -> str:
         ["\n".join(_wrapped(note, "  ") for note in notes)] if notes else []
     )
     return "\n\n".join(parts) + "\n"
+
+
+def from_rich(table: Table) -> str:
+    """A table of the terminal, in Markdown, with its title above it."""
+    header = [str(column.header) for column in table.columns]
+    rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+    return f"{table.title}:\n\n" + "\n".join(lines) + "\n"
 
 
 def latency_sentence(test: LoadTest) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,42 +19,38 @@ from loadtest.report.markdown import benchmark_table, latency_sentence
 from loadtest.report.page import RECORD
 from operations.settings import PROJECT_DIR
 
-END = "<!-- end of the load test -->"
-
 
 @dataclass(frozen=True)
 class Place:
-    """A part of a document that a load test fills.
+    """A part of a document that a measurement fills.
 
     Attributes:
         page: path below the project's folder.
-        begin: the comment that it stands below.
-        written: makes its text.
+        begin, end: the comments that it stands between.
     """
 
     page: str
     begin: str
-    written: Callable[[LoadTest], str]
+    end: str
 
-    def filled(self, text: str, test: LoadTest) -> str:
-        """The document with this test in the place of the last one.
+    def filled(self, text: str, written: str) -> str:
+        """The document with what was written in the place of the last one.
 
         Raises:
             ValueError: it has no such place, or several.
         """
-        if text.count(self.begin) != 1 or text.count(END) != 1 or text.index(self.begin) > text.index(END):
-            raise ValueError(f"there must be one line `{self.begin}` and below it one line `{END}`")
+        if text.count(self.begin) != 1 or text.count(self.end) != 1 or text.index(self.begin) > text.index(self.end):
+            raise ValueError(f"there must be one line `{self.begin}` and below it one line `{self.end}`")
         before, _, rest = text.partition(self.begin)
-        _, _, after = rest.partition(END)
-        return f"{before}{self.begin}\n\n{self.written(test)}\n{END}{after}"
+        _, _, after = rest.partition(self.end)
+        return f"{before}{self.begin}\n\n{written}\n{self.end}{after}"
 
 
+END = "<!-- end of the load test -->"
 TABLE = Place(
-    "docs/results.md",
-    "<!-- benchmark table: `make loadtest-readme` writes it, down to the end mark -->",
-    benchmark_table,
+    "docs/results.md", "<!-- benchmark table: `make loadtest-readme` writes it, down to the end mark -->", END
 )
-SENTENCE = Place("README.md", "<!-- latencies: `make loadtest-readme` -->", latency_sentence)
+SENTENCE = Place("README.md", "<!-- latencies: `make loadtest-readme` -->", END)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,10 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if test.quick and not args.quick:
         parser.error("that was a quick run, not fit to be published: run `make loadtest`, or say --quick")
     changed = {}
-    for place in (TABLE, SENTENCE):
+    for place, written in ((TABLE, benchmark_table(test)), (SENTENCE, latency_sentence(test))):
         path = args.root / place.page
         try:
-            changed[path] = place.filled(path.read_text(encoding="utf-8"), test)
+            changed[path] = place.filled(path.read_text(encoding="utf-8"), written)
         except (OSError, ValueError) as error:
             parser.error(f"{path}: {error}")
     for path, text in changed.items():
