@@ -70,10 +70,10 @@ $(ARCHIVES) &: $(FLAVOUR) $(ARTIFACTS) $(CODE) archives/build.py archives/manife
 	@mkdir -p build/torchserve/tmp build/torchserve/logs  # torchserve wants what env.sh names to be there
 
 # A version of its own beside what is served; the default stays, unless PROMOTE=1.
-release: artifacts sample  ## build VERSION=2.0 of MODEL (ensemble), register it beside the default, check and warm it
-	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [LIGHT=1] [PROMOTE=1]" >&2; exit 2; }
+release: artifacts sample  ## build VERSION=2.0 of MODEL (ensemble), register it beside the default, check and warm it (CONFIG=config.properties of another server)
+	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [LIGHT=1] [PROMOTE=1] [CONFIG=FILE]" >&2; exit 2; }
 	$(RUN) -m archives.build $(MODEL) --version $(VERSION) $(if $(LIGHT),--light)
-	$(RUN) -m operations.release register $(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote)
+	$(RUN) -m operations.release register archives/$(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote) $(if $(CONFIG),--config $(CONFIG))
 
 serve: archive sample  ## start TorchServe, wait until it is ready, run detection on the sample over HTTP and gRPC
 	$(RUN) -m operations.serve

@@ -39,6 +39,7 @@ OPTIONS_HEADER = "x-deepdetect-options"
 EXPLAIN_HEADER = "explain"  # TorchServe sets it, to True or False, by the endpoint
 PATH_HEADER = "url_path"  # TorchServe sets it to what follows /predictions/{model}/{version}/; KServe's paths have none
 MAX_FILE_NAME_CHARS = 1_024
+IGNORED_PARAMETERS = "ignored_parameters"  # code of the only remark that there is
 JSON_BYTES = 2**20  # of a body besides the base64 of its file
 PART_HEAD_BYTES = 2_048  # the boundary and the headers of one part of a multipart body are shorter
 
@@ -94,6 +95,8 @@ def _to_json(outcome: Outcome, remarks: Sequence[str]) -> tuple[str, DetectionEr
     if refusal is None:
         if remarks:
             outcome = {**outcome, "warnings": [*outcome["warnings"], *remarks]}
+            if "warning_codes" in outcome:
+                outcome["warning_codes"] = [*outcome["warning_codes"], *([IGNORED_PARAMETERS] * len(remarks))]
         try:
             return json.dumps(outcome, allow_nan=False), None
         except (TypeError, ValueError) as error:

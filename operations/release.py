@@ -59,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _list(releases: Releases, args: argparse.Namespace) -> Result:
     management = releases.management
-    table = Table("model", "version", "default", "workers", "queue", "variant", "digest", "measured on the test split")
+    # All of it in 80 columns; --json has the digests and intervals in full.
+    table = Table(
+        "model", "version", "", "READY", "queue", "digest", "variant", "test AUC", box=None, padding=(0, 2, 0, 0)
+    )
     records, back = [], {}
     for model in [args.model] if args.model else management.models():
         versions, previous = management.versions(model), releases.previous(model)
@@ -74,11 +77,11 @@ def _list(releases: Releases, args: argparse.Namespace) -> Result:
                 model,
                 served.version,
                 "default" if served.is_default else "previous" if served.version == previous else "",
-                f"{served.n_ready} of {served.min_workers} READY",
+                f"{served.n_ready} of {served.min_workers}",
                 str(served.n_pending),
-                "\n".join(f"{part} {variant}" for part, variant in record["variants"].items()),
                 record["digest"][:DIGEST_CHARS],
-                "\n".join(_figures(record["measured"])),
+                "\n".join(f"{part} {variant}" for part, variant in record["variants"].items()),
+                "\n".join(_auc(measures) for measures in record["measured"].values()),
             )
         if previous and previous not in [served.version for served in versions]:
             table.add_row(model, previous, "previous", "removed", "", "", "", "")
@@ -200,17 +203,9 @@ def _record(served: ServedVersion) -> dict[str, Any]:
     }
 
 
-def _figures(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """`audio: AUC 0.711 [0.623, 0.802], EER 0.386 [0.278, 0.459]` for each part that was measured."""
-    lines = []
-    for part, measures in measured.items():
-        shown = [
-            f"{label} {measures[key]['value']:.3f} [{measures[key]['low']:.3f}, {measures[key]['high']:.3f}]"
-            for label, key in (("AUC", "auc"), ("EER", "eer"))
-            if key in measures
-        ]
-        lines += [f"{part}: {', '.join(shown)}"] if shown else []
-    return lines
+def _auc(measures: Mapping[str, Any]) -> str:
+    """`0.711`; nothing where it was not measured."""
+    return f"{measures['auc']['value']:.3f}" if "auc" in measures else ""
 
 
 COMMANDS: Mapping[str, Callable[[Releases, argparse.Namespace], Result]] = {

@@ -35,9 +35,18 @@ def build_parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("deepdetect-release", description=DESCRIPTION, epilog=EPILOG, formatter_class=form)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--directory", type=Path, metavar="DIR", help="where the server was started (this project)")
-    shared.add_argument("--config", type=Path, metavar="FILE", help="config.properties of the server (the project's)")
-    shared.add_argument("--log-dir", type=Path, metavar="DIR", help="where the server logs (as env.sh says)")
+    shared.add_argument(
+        "--directory",
+        type=Path,
+        metavar="DIR",
+        help="where the server was started (found by --config, else the project's)",
+    )
+    shared.add_argument(
+        "--config", type=Path, metavar="FILE", help="config.properties that the server runs with (the project's)"
+    )
+    shared.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help="where the server logs (found by --config, else as env.sh says)"
+    )
     shared.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -63,7 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
         "register ensemble-2.0.mar",
         "register ensemble-2.0.mar --workers 2 --promote",
     )
-    command.add_argument("archive", metavar="ARCHIVE", help="file in the model store, such as ensemble-2.0.mar")
+    command.add_argument(
+        "archive", metavar="ARCHIVE", help="file in the model store, such as ensemble-2.0.mar, or a path to copy there"
+    )
     command.add_argument("--workers", type=_count, metavar="N", help="instead of minWorkers of its configuration")
     command.add_argument("--promote", action="store_true", help="make it the default at once")
     _add_clip(command)

@@ -60,12 +60,12 @@ class Releases:
         """Registers an archive, and removes it again unless it is what it says and can judge a file.
 
         Args:
-            archive: name or path of a file in the model store.
+            archive: name of a file in the model store, or path of one that is copied there.
             clip: the file to judge.
             n_workers: instead of what its configuration wants.
 
         Raises:
-            ArchiveError: it is not in the model store, or contradicts itself.
+            ArchiveError: it is not there, contradicts itself, or the store has another of its name.
             ReleaseError: the version is taken, a worker does not start, what is served is not what lies in the store,
                 or the first file was not judged.
         """
@@ -154,11 +154,24 @@ class Releases:
     def _stored(self, archive: str | Path) -> Archive:
         path = Path(archive)
         if path.name != str(archive) and path.resolve().parent != self.store.resolve():
-            raise ArchiveError(f"{archive} is not in the model store {self.store}; TorchServe loads from there only")
+            return self._copied(path)
         if not (self.store / path.name).exists():
             there = ", ".join(sorted(each.name for each in self.store.glob("*.mar"))) or "none"
             raise ArchiveError(f"there is no {path.name} in the model store {self.store}; archives there: {there}")
         return read_archive(self.store / path.name)
+
+    def _copied(self, path: Path) -> Archive:
+        """An archive that lies elsewhere, copied into the model store, which is where TorchServe loads from."""
+        if path.suffix != ".mar":
+            raise ArchiveError(f"{path} is not in the model store {self.store}, and no archive to be copied there")
+        packed, target = read_archive(path), self.store / path.name
+        if target.exists() and read_archive(target).digest != packed.digest:
+            raise ArchiveError(f"the model store {self.store} has another {path.name}; give yours another version")
+        if not target.exists():
+            partial = target.with_suffix(".partial")
+            shutil.copyfile(path, partial)
+            partial.replace(target)
+        return read_archive(target)
 
     def _start(self, packed: Archive, n_workers: int | None) -> None:
         size_bytes = self.server.logs.workers_size_bytes()

@@ -34,6 +34,7 @@ from client.management import Management
 from operations.cpu_quota import usable_cores
 from operations.drain import hear_every_model
 from operations.registry import Registry
+from operations.running import MAIN_CLASS, find_running
 from operations.server_logs import ServerLogs
 from operations.settings import PROJECT_DIR, private_environment, project_environment, read_properties
 
@@ -76,8 +77,10 @@ class TorchServe:
     def at(cls, directory: Path | None, config: Path | None = None, log_dir: Path | None = None) -> TorchServe:
         """A running server, known by the directory it was started in, its config.properties and where it logs.
 
-        What is None is the project's.
+        What is None is that of the server that runs with this configuration, else the project's.
         """
+        if config and (running := find_running(config)):
+            directory, log_dir = directory or running.directory, log_dir or running.log_dir
         changed = {"TS_CONFIG_FILE": config, "LOG_LOCATION": log_dir}
         resolved = {name: str(path.resolve()) for name, path in changed.items() if path}
         project = cls.of_project()
@@ -188,7 +191,7 @@ class TorchServe:
         try:
             process = psutil.Process(int(self._pid_file.read_text()))
             alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-            return process if alive and "org.pytorch.serve.ModelServer" in process.cmdline() else None
+            return process if alive and MAIN_CLASS in process.cmdline() else None
         except (OSError, ValueError, psutil.Error):
             return None
 

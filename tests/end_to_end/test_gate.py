@@ -16,7 +16,7 @@ from tests.changed_sources import changed_sources
 
 MODEL = "audio"
 N_ROUNDS, N_REQUESTS = 6, 8
-DOCSTRING = '"""One JSON body for each row, in order; the statuses are set on the context."""'
+DOCSTRING = '"""One body for each row, in order; the statuses are set on the context."""'
 BURN = """
         until = time.process_time() + 0.03
         while time.process_time() < until:

@@ -35,7 +35,7 @@ MARK = "the sound was heard backwards"
 N_HOT = 8  # files that come again and again, beside those that come once
 UNIQUE_EVERY = 8
 SOURCES = {
-    "1.1": ("handlers/base.py", "One JSON body", "One body of JSON"),
+    "1.1": ("handlers/base.py", "One body for each row", "One body each row"),
     "2.0": (
         "model_defs/preprocessing/audio.py",
         "return level(windows, spec.level_dbfs), starts_s, warnings",

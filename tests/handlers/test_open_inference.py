@@ -19,7 +19,7 @@ TEXT = base64.b64encode(MEDIA).decode()
 HTTP = {"Host": "localhost", "explain": "False"}
 TENSOR = {"name": "data", "shape": [1], "datatype": "BYTES", "data": [TEXT]}
 NO_FACE = DetectionError(ErrorCode.NO_FACE, "no face")
-ANSWER = {"prediction": "Fake", "warnings": []}
+ANSWER = {"prediction": "Fake", "warnings": [], "warning_codes": []}
 
 
 def parse(body: dict, headers: dict = HTTP) -> Request:
@@ -78,8 +78,10 @@ def test_options_are_parameters_or_tensors_and_the_rest_is_warned_of():
     assert request.entries == [Item(MEDIA, "a.mp4", DetectOptions(frames=7, require_face=True))]
     status, record = respond(request, [ANSWER])
     assert status == 200
-    (warning,) = json.loads(record["outputs"][0]["data"][0])["warnings"]
+    answer = json.loads(record["outputs"][0]["data"][0])
+    (warning,) = answer["warnings"]
     assert warning.endswith("fames")
+    assert answer["warning_codes"] == ["ignored_parameters"]
     assert parse({"inputs": [TENSOR], "parameters": {"frames": 0}}).entries[0].code is ErrorCode.BAD_OPTION
 
 
