@@ -12,7 +12,7 @@ timed, a set of clips is judged by the local detector and by the server; verdict
 that come under load. build/loadtest/latest holds the report: index.html, CSV files, the table in Markdown.
 docs/loadtest.md explains scenarios and figures.
 
-exit status: 0 all targets hold and all runs count, 1 one does not, 2 wrong usage
+exit status: 0 all gating targets hold and all runs count, 1 one does not, 2 wrong usage
 """
 
 from __future__ import annotations

@@ -192,14 +192,17 @@ def read_rows(path: Path = BENCHMARKS_FILE) -> list[tuple[Row, str, Mapping[str,
     for record in yaml.safe_load(path.read_text(encoding="utf-8")):
         where = f"{path.name}: {record.get('name')}, {record.get('quantity')}"
         wanted = {"name", "quantity", "unit", "classic", "target", "bound"}
-        if set(record) != wanted | {"measure"}:
+        if set(record) - {"gates"} != wanted | {"measure"}:
             raise TableError(f"{where} has {sorted(record)}; it must have {sorted(wanted | {'measure'})}")
         if record["bound"] not in ("<=", ">="):
             raise TableError(f"{where}: bound is {record['bound']!r}; allowed: <=, >=")
         ((measure, arguments),) = record["measure"].items()
         if measure not in MEASURES:
             raise TableError(f"{where}: measure is {measure}; allowed: {', '.join(MEASURES)}")
-        found.append((Row(**{name: record[name] for name in wanted}), measure, arguments))
+        gates = record.get("gates", True)
+        if not isinstance(gates, bool):
+            raise TableError(f"{where}: gates is {gates!r}; allowed: true, false")
+        found.append((Row(**{name: record[name] for name in wanted}, gates=gates), measure, arguments))
     return found
 
 

@@ -105,11 +105,19 @@ def headline(test: LoadTest) -> str:
         sentences.append(f"{verdicts.count('holds')} of {n_measured} measured targets hold")
         if n_measured < len(verdicts):
             sentences[-1] += f"; {len(verdicts) - n_measured} could not be measured here"
+        if gating := [row for row in test.missed if row.gates]:
+            sentences.append(f"Missed: {_named(gating)}")
+        if others := [row for row in test.missed if not row.gates]:
+            sentences.append(f"Missed, which does not fail the run: {_named(others)}")
     n_void = sum(not run.is_valid for run in test.runs)
     n_requests = sum(len(run.samples) for run in test.runs)
     void = f", of which {n_void} {'does' if n_void == 1 else 'do'} not count" if n_void else ""
     sentences.append(f"{n_requests:,} requests in {len(test.runs)} run{'s' * (len(test.runs) != 1)}{void}")
     return ". ".join(sentences) + "."
+
+
+def _named(rows: Sequence[Row]) -> str:
+    return "; ".join(f"{row.name}, {row.quantity}" for row in rows)
 
 
 def _scenarios(runs: Sequence[Run]) -> list[Scenario]:

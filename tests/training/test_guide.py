@@ -19,12 +19,13 @@ SCRIPTS = {"training.train_video": train_video.main, "training.train_audio": tra
 # The page's values, and what they are here; short options after the page's own win.
 HERE = {"--epochs": "1", "--device": "cpu", "--batch_size": "2"}
 SMALL = {
-    "training.train_video": "--network mobilenet_v2_lstm --backbone-weights none --train-px 64 --train-frames 2",
-    "training.train_audio": "--network mfcc_bigru --hop-length 1024 --mixup 0",
+    "training.train_video": "--network mobilenet_v2_lstm --backbone-weights none --train-px 64 --train-frames 2 "
+    "--no-export",
+    "training.train_audio": "--network mfcc_gru_light --hop-length 1024 --mixup 0",
 }
 RESULT_KEYS = {"prediction", "confidence", "probabilities", "file_name", "file_type", "processing_time", "device"}
 
-pytestmark = pytest.mark.usefixtures("few_resamples")
+pytestmark = [pytest.mark.usefixtures("few_resamples"), pytest.mark.timeout(600)]
 
 
 def blocks(language: str) -> list[str]:

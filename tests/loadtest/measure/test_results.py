@@ -87,6 +87,14 @@ def test_what_was_not_measured_neither_holds_nor_misses() -> None:
     assert LoadTest(MACHINE, False, "clip", (RUN,), (row,)).holds
 
 
+def test_a_missed_row_fails_the_test_only_where_it_gates() -> None:
+    row = Row("video standard", "balanced accuracy (test)", "share", "85–95 %", 0.85, ">=", 0.7, gates=False)
+    for gates in (True, False):
+        test = LoadTest(MACHINE, False, "clip", (RUN,), (replace(row, gates=gates),))
+        assert test.holds is not gates
+        assert test.missed == list(test.rows)
+
+
 def test_an_invalid_run_spoils_the_whole() -> None:
     assert not LoadTest(MACHINE, False, "clip", (replace(RUN, problems=("too slow a caller",)),)).holds
 

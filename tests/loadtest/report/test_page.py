@@ -130,8 +130,10 @@ def test_a_page_stays_small(html):
 def test_headline_counts():
     test = drawn_test()
     assert headline(test).startswith(
-        "1 of 2 measured targets hold; 1 could not be measured here. 2,240 requests in 6 runs"
+        "1 of 2 measured targets hold; 1 could not be measured here. Missed: video quantized, accuracy. 2,240 requests"
     )
+    worth = replace(test, rows=tuple(replace(row, gates=False) for row in test.rows))
+    assert "Missed, which does not fail the run: video quantized, accuracy." in headline(worth)
     assert "of which 1 does not count" in headline(test)
     assert headline(replace(test, rows=(), runs=(drawn_run(),))) == "60 requests in 1 run."
 
