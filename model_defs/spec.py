@@ -14,6 +14,9 @@ LABELS = ("real", "fake")  # class 0 is real, class 1 is fake; a score is always
 # Channel statistics of ImageNet-1k, the data the backbones are pretrained on.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Those of the pictures that CLIP was trained on (A. Radford et al., 2021).
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Image backbones built of torchvision's, without their classifier, and where their weights come from."""
+"""Image backbones, most of them torchvision's, without their classifier, and where their weights come from."""
 
 # No postponed annotations here: torch.fx copies those of Backbone.forward into the code that it writes.
 import warnings
@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.ops import SqueezeExcitation
+
+from model_defs.networks.video_joint import JointFeatures
+from model_defs.networks.video_transformer import PatchTransformer
 
 IMAGENET = "imagenet"
 _HEADS = ("classifier.", "fc.")  # torchvision's names for what we leave out
@@ -48,19 +52,42 @@ def efficientnet_lite0(weights: None = None) -> nn.Module:
     return model
 
 
+class ClipViT(nn.Module):
+    """The first eight of the twelve blocks of CLIP's ViT-B/16, for images of 160 px.
+
+    `training.clip_encoder` makes a file of its weights; torchvision publishes none.
+    """
+
+    sizes: ClassVar[dict[str, int]] = {"width": 768, "n_blocks": 8, "n_heads": 12, "size_px": 160}
+
+    def __init__(self, weights: None = None) -> None:
+        super().__init__()
+        self.features = nn.Sequential(PatchTransformer(**self.sizes))
+
+
+class ClipViTBesideEfficientNet(ClipViT):
+    """Both backbones in one."""
+
+    def __init__(self, weights: None = None) -> None:
+        super().__init__()
+        self.features = nn.Sequential(JointFeatures(self.features[0], models.efficientnet_b0(weights=None).features))
+
+
 _SOURCES = {
     "efficientnet_b0": _Source(models.efficientnet_b0, models.EfficientNet_B0_Weights.IMAGENET1K_V1, 1280),
     "efficientnet_lite0": _Source(efficientnet_lite0, None, 1280),
     # Up to maps of 1/16 of the image's side: half of the time, and a thirteenth of the weights.
     "efficientnet_lite0_early": _Source(efficientnet_lite0, None, 80, n_stages=5),
     "resnet50": _Source(models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2, 2048),
+    "clip_vit_b16": _Source(ClipViT, None, 2 * 768),
+    "clip_vit_b16_efficientnet_b0": _Source(ClipViTBesideEfficientNet, None, 2 * 768 + 1280),
     "mobilenet_v2": _Source(models.mobilenet_v2, models.MobileNet_V2_Weights.IMAGENET1K_V2, 1280),
 }
 BACKBONES = tuple(_SOURCES)
 
 
 class Backbone(nn.Module):
-    """Convolutional features of one image, averaged over space."""
+    """A map of features of one image, averaged over space."""
 
     def __init__(self, features: nn.Module, n_features: int) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from model_defs.networks.audio import AudioNet, SpectrogramNet
 from model_defs.networks.audio_svm import StatisticsNet
 from model_defs.networks.backbones import create_backbone
 from model_defs.networks.video import FrameScoreNet, VideoNet
-from model_defs.spec import AudioSpec, InputSpec, VideoSpec
+from model_defs.spec import CLIP_MEAN, CLIP_STD, AudioSpec, InputSpec, VideoSpec
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Network:
         name: the key in `NETWORKS`.
         create: VideoNet or FrameScoreNet (which take a backbone first), AudioNet, SpectrogramNet or StatisticsNet.
         spec: the input it expects unless the training run chose another.
-        backbone: torchvision's name of the image backbone; None for audio.
+        backbone: one of `backbones.BACKBONES`; None for audio.
         sizes: keyword arguments of `create`.
     """
 
@@ -61,6 +61,16 @@ _LIGHT_STATISTICS = {"n_cepstra": 32, "lags": (1, 4), "band_lags": (1, 4), "n_su
 # 32 ms every 10 ms: vocoders leave traces between the pitch pulses, which longer frames average away.
 _BANDS = AudioSpec(features="linear_bands", n_fft=512, hop_length=160)
 
+# What CLIP was trained on. Three frames say as much as ten, and each is searched for its face.
+_CLIP = VideoSpec(
+    n_frames=3,
+    size_px=160,
+    face_margin=0.07,
+    detect_every=1,
+    mean=CLIP_MEAN,
+    std=CLIP_STD,
+)
+
 NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
@@ -71,6 +81,8 @@ NETWORKS: dict[str, Network] = {
         Network("efficientnet_b0_frames", FrameScoreNet, VideoSpec(), "efficientnet_b0"),
         Network("efficientnet_lite0_frames", FrameScoreNet, VideoSpec(), "efficientnet_lite0"),
         Network("efficientnet_lite0_early_frames", FrameScoreNet, VideoSpec(), "efficientnet_lite0_early"),
+        Network("clip_vit_b16_frames", FrameScoreNet, _CLIP, "clip_vit_b16"),
+        Network("clip_efficientnet_b0_frames", FrameScoreNet, _CLIP, "clip_vit_b16_efficientnet_b0"),
         Network("mfcc_bigru", AudioNet, AudioSpec()),
         Network("mfcc_cnn_gru", AudioNet, AudioSpec(), sizes=_CNN_GRU),
         Network("bands_cnn_gru", SpectrogramNet, _BANDS),

@@ -51,7 +51,7 @@ def draw_epoch(
         blendable: indices of real clips that pseudo-fakes may be made of.
         self_blended_share: share of the fake half that is made of them.
     """
-    chances = _chances(clips) * (1.0 if weights is None else np.asarray(weights))
+    chances = clip_chances(clips) * (1.0 if weights is None else np.asarray(weights))
     n_fake = n_draws // 2
     n_blended = round(n_fake * self_blended_share) if len(blendable) else 0
     real = [index for index, clip in enumerate(clips) if clip.label == 0]
@@ -87,7 +87,7 @@ def batch_draws(draws: Sequence[Draw], lengths: Sequence[int], n_frames_a_batch:
     return full + incomplete
 
 
-def _chances(clips: Sequence[Clip]) -> np.ndarray:
+def clip_chances(clips: Sequence[Clip]) -> np.ndarray:
     """The chance of each clip inside its class, up to a factor, (n,).
 
     One over the square root of the size of its group, times the square root of the share of its source that is of

@@ -30,6 +30,7 @@ from torchvision.ops.misc import Conv2dNormActivation
 from torchvision.ops.stochastic_depth import StochasticDepth
 
 from model_defs.networks.dynamic_int8 import quantize_dynamically
+from model_defs.networks.video_transformer import PatchTransformer
 
 # On CPUs without VNNI two products of 8-bit values are added in 16 bits and saturate. One of the two factors
 # has to give up a bit, and per-channel weights bear that better than SiLU's lopsided activations: on
@@ -48,7 +49,13 @@ _NARROW = 24  # channels
 
 
 def static_part(net: nn.Module) -> str | None:
-    """The attribute that holds the network's two-dimensional convolutions, which int8 needs ranges for, if any."""
+    """The attribute that holds the network's two-dimensional convolutions, which int8 needs ranges for, if any.
+
+    None beside a transformer: torch.fx traces none, most of the time is spent in its linear layers, and convolutions
+    stay as they are.
+    """
+    if any(isinstance(module, PatchTransformer) for module in net.modules()):
+        return None
     for name in ("backbone", "local"):
         if any(isinstance(module, nn.Conv2d) for module in getattr(net, name, nn.Identity()).modules()):
             return name

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
 from model_defs.networks.artifact import (
     DEVICES,
@@ -37,7 +36,7 @@ from model_defs.networks.video import FrameSequenceNet, SplitVideoNet
 from model_defs.networks.weights import load_weights, sha256_of
 from model_defs.spec import LABELS, InputSpec, VideoSpec, spec_from_dict
 from training.exporting.anomaly import read_anomaly
-from training.exporting.folding import fold_batch_norms
+from training.exporting.folding import fold_batch_norms, fold_features
 from training.exporting.freed_operators import forget_freed_operators
 from training.exporting.measurement import Difference, compare, read_measured
 from training.exporting.quantization import load_observer_state, quantize_int8, static_part
@@ -142,7 +141,7 @@ def build_variant(
     if variant == "int8":
         return round_floats(torch.jit.freeze(script(net)))
     if variant == "fp32" and isinstance(net, FrameSequenceNet):
-        net.backbone.features = fuse(net.backbone.features)  # before freezing, so that all methods share the weights
+        fold_features(net)  # before freezing, so that all methods share the weights
         return torch.jit.freeze(script(SplitVideoNet(net)), preserved_attrs=list(PARTS))
     return torch.jit.freeze(script(net))
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
+from model_defs.networks import backbones, weights
 from model_defs.networks.registry import NETWORKS, build_network
 from model_defs.networks.weights import load_weights, save_weights, sha256_of
 from model_defs.spec import spec_to_dict
@@ -79,3 +82,31 @@ def test_files_that_do_not_say_what_they_hold_are_refused(tmp_path: Path, net: t
         load_weights(tmp_path / "bare.pt")
     with pytest.raises(ValueError, match="lacks spec"):
         save_weights(tmp_path / "model.safetensors", net, {"network": NAME})
+
+
+@pytest.fixture
+def transformer(monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
+    """A small one; the larger two of its matrices hold as many weights as the limit says."""
+    monkeypatch.setattr(weights, "_N_LARGE", 64 * 256)
+    monkeypatch.setattr(backbones.ClipViT, "sizes", {"width": 64, "n_blocks": 1, "n_heads": 2, "size_px": 32})
+    monkeypatch.setitem(backbones._SOURCES, "clip_vit_b16", replace(backbones._SOURCES["clip_vit_b16"], n_features=128))
+    torch.manual_seed(4)
+    return build_network("clip_vit_b16_frames").eval()
+
+
+def test_a_transformers_large_matrices_take_a_byte_a_weight(tmp_path: Path, transformer: torch.nn.Module) -> None:
+    meta = {"network": "clip_vit_b16_frames", "spec": spec_to_dict(NETWORKS["clip_vit_b16_frames"].spec)}
+    save_weights(tmp_path / "a.safetensors", transformer, meta)
+    loaded, _ = load_weights(tmp_path / "a.safetensors")
+    block, found = transformer.backbone.features[0].blocks[0], loaded.backbone.features[0].blocks[0]
+    for name in ("fc1", "fc2"):
+        expected, rounded = getattr(block, name).weight, getattr(found, name).weight
+        bound = 0.5 / 127 * expected.abs().amax(dim=1, keepdim=True)
+        assert (rounded - expected).abs().le(1.001 * bound).all()
+        assert (rounded != expected).any()
+    with safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - not a dict
+    assert kinds["backbone.features.0.blocks.0.fc1.weight"] == "I8"
+    assert kinds["backbone.features.0.blocks.0.proj.weight"] == "F16"
+    save_weights(tmp_path / "b.safetensors", loaded, meta)
+    assert sha256_of(tmp_path / "a.safetensors") == sha256_of(tmp_path / "b.safetensors")
