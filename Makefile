@@ -6,6 +6,7 @@ PEERS := .venv-peers
 DOCS := .venv-docs
 CLIENTS := .venv-clients
 CONSOLE := .venv-console
+SCREEN := .venv-screen
 DEPLOY := .venv-deploy
 BIN := $(VENV)/bin
 RUN := env -u PYTHONPATH $(BIN)/python
@@ -126,6 +127,24 @@ tune: archive sample  ## find batch size, delay, workers and threads for this ma
 loadtest-readme: FOLDER ?= build/loadtest/latest
 loadtest-readme: $(INSTALLED)  ## write the results of the last `make loadtest` into docs/results.md and README.md (FOLDER=another)
 	$(RUN) -m loadtest.report.readme $(FOLDER)
+
+.PHONY: screen-test
+screen-test: export OMP_NUM_THREADS := 1
+screen-test: artifacts sample $(SCREEN)/.installed  ## test bulk screening, on this machine and on Ray (with S3 too after `make .venv-moto/.installed`)
+	env -u PYTHONPATH $(SCREEN)/bin/python -m pytest tests/deepdetect/screening
+
+# pyarrow and Ray lie beside our packages, which this environment takes from .venv.
+$(SCREEN)/.installed: $(INSTALLED) requirements-screen.lock
+	test -x $(SCREEN)/bin/python || $(BIN)/python -m venv --without-pip $(SCREEN)
+	$(BIN)/pip --python $(SCREEN)/bin/python install --no-deps -r requirements-screen.lock
+	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo $(SCREEN)/lib/python*/site-packages)/zz-ours.pth
+	touch $@
+
+# An S3 server for tests; its packages clash with the lock.
+.venv-moto/.installed: $(INSTALLED)
+	test -x .venv-moto/bin/python || $(BIN)/python -m venv .venv-moto
+	.venv-moto/bin/pip install --quiet 'moto[server,s3]==5.*'
+	touch $@
 
 .PHONY: console console-test console-pictures
 console: $(CONSOLE)/.installed  ## a page for reviewers, over the server of `make serve`: http://127.0.0.1:8090 (OPTIONS="--help" for more)

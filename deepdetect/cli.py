@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from deepdetect.detect_options import add_detect_options, add_model_options, detect_options
+from deepdetect.screening import command as screening
 from model_defs.errors import DetectionError, ModelLoadError
-from model_defs.inference.options import MODALITIES
 
 EPILOG = """\
 examples:
@@ -23,6 +24,7 @@ examples:
   deepdetect detect *.mp4 *.wav --json           one JSON object a line, as the server answers
   deepdetect detect talk.mp4 --modality audio    judge the sound alone
   deepdetect detect clip.mp4 --explain why/      also say which frames, parts of the face and moments it rests on
+  deepdetect screen uploads/ --output screened/  judge a back catalogue; `deepdetect screen --help` tells more
   deepdetect info                                what is installed, and how well it was measured
 
 exit status: 0 every file was judged, 1 at least one was refused, 2 wrong usage, 141 nobody reads the output any more
@@ -63,33 +65,28 @@ def _parser() -> argparse.ArgumentParser:
     detect = commands.add_parser("detect", help="judge files", epilog=EPILOG, formatter_class=parser.formatter_class)
     detect.add_argument("files", nargs="+", type=Path, metavar="FILE", help="video or audio file")
     detect.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
-    detect.add_argument("--modality", choices=MODALITIES, default="auto", help="which track to judge (default: auto)")
-    detect.add_argument("--frames", metavar="N", help="frames sampled evenly over the clip")
-    detect.add_argument("--interval-s", metavar="S", help="instead: one frame each S seconds")
-    detect.add_argument("--threshold", metavar="P", help="p_fake from which the verdict is Fake")
-    detect.add_argument("--uncertain-band", metavar="B", help="mark verdicts whose p_fake is within B of the threshold")
-    detect.add_argument("--allow-no-face", action="store_true", help="score video in which no face is found")
+    add_detect_options(detect)
     detect.add_argument(
         "--explain", type=Path, metavar="DIR", help="write heatmaps and scores over time to DIR as PNG, and print them"
     )
-    _add_model_arguments(detect)
+    add_model_options(detect)
     detect.set_defaults(run=_detect)
 
+    screen = commands.add_parser(
+        "screen",
+        help="judge a back catalogue, resumably, on this machine or a Ray cluster",
+        description=screening.DESCRIPTION,
+        epilog=screening.EPILOG,
+        formatter_class=parser.formatter_class,
+    )
+    screening.add_arguments(screen)
+    add_detect_options(screen)
+    add_model_options(screen)
+
     info = commands.add_parser("info", help="print the models, their precision and their measured accuracy as JSON")
-    _add_model_arguments(info)
+    add_model_options(info)
     info.set_defaults(run=_info)
     return parser
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    parser.add_argument("--video-model", type=Path, metavar="PATH", help="artifact or checkpoint (default: shipped)")
-    parser.add_argument("--audio-model", type=Path, metavar="PATH", help="artifact or checkpoint (default: shipped)")
-    parser.add_argument(
-        "--quantization",
-        action=argparse.BooleanOptionalAction,
-        help="int8 on CPU or fp16 on CUDA; --no-quantization for fp32 (default: what was measured best)",
-    )
 
 
 def _detector(args: argparse.Namespace):
@@ -99,14 +96,11 @@ def _detector(args: argparse.Namespace):
 
 
 def _detect(args: argparse.Namespace) -> int:
-    options = {name: getattr(args, name) for name in ("frames", "interval_s", "threshold", "uncertain_band")}
-    options = {name: value for name, value in options.items() if value is not None}
-    if args.allow_no_face:
-        options["allow_no_face"] = True
+    options = detect_options(args)
     if args.explain:
         options["explain"] = True
     answers = []
-    each = _detector(args).detect_each(args.files, args.modality, **options)
+    each = _detector(args).detect_each(args.files, **options)
     for answer in tqdm(each, total=len(args.files), unit="file", file=sys.stderr, disable=None):
         answers.append(answer)
         if args.json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +121,25 @@ class DeepfakeDetector:
             batch_size: files decoded side by side.
         """
         parsed = DetectOptions.parse({"modality": modality, **options})
-        engine = self._engines["ensemble" if modality == "auto" else modality]
         paths = [Path(path) for path in paths]
         for start in range(0, len(paths), batch_size):
             items = [Item(path, _file_name(path), parsed) for path in paths[start : start + batch_size]]
-            for item, answer in zip(items, engine.detect_batch(items), strict=True):
+            for item, answer in zip(items, self.detect_items(items, modality), strict=True):
                 if isinstance(answer, DetectionError):
                     answer = {**answer.to_dict(), "file_name": item.file_name}
                 yield answer
+
+    def detect_items(self, items: Sequence[Item], modality: str = "auto") -> list[dict | DetectionError]:
+        """Judges files at hand as bytes or paths, side by side, each with options of its own.
+
+        Args:
+            items: the files.
+            modality: as in `detect_batch`.
+
+        Returns:
+            An answer a file, in order; an error stands in the place of a file that cannot be judged.
+        """
+        return self._engines["ensemble" if modality == "auto" else modality].detect_batch(items)
 
     def get_model_info(self) -> dict:
         """Device, precision, cache counts and, by modality, what is known of each model.
