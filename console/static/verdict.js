@@ -25,8 +25,8 @@ export function headline(record) {
 function meaning(record) {
   if (!record.meaning.length) return el("p", { class: "hint" }, t("clip.meaning_none"));
   const sentences = record.meaning.map((one) => {
-    const said = t(`clip.meaning_${one.split}`, { n: Math.round(10 * one.observed) });
-    return one.n_clips < 30 ? `${said} ${t("clip.meaning_rough", { n: one.n_clips, of: one.of })}` : said;
+    const values = { n: Math.round(10 * one.observed), clips: one.n_clips, low: percent(one.low), high: percent(one.high) };
+    return t(`clip.meaning_${one.split}`, values);
   });
   return el("p", {}, sentences.join(" "), " ", el("span", { class: "hint" }, t("clip.meaning_prior")));
 }
@@ -55,7 +55,7 @@ export function thresholdCard(record) {
 }
 
 function ratesAt(record, limit) {
-  const found = Object.entries(record.curves ?? {}).filter(([, curve]) => curve);
+  const found = ["val", "test"].map((split) => [split, record.curves?.[split]]).filter(([, curve]) => curve);
   if (!found.length) return [t("clip.curve_none")];
   return found.map(([split, curve]) => {
     const index = nearest(curve.thresholds, limit);

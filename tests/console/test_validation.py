@@ -6,17 +6,19 @@ import pytest
 
 from console.validation import curves_of, judged_by, meaning
 
-CURVE = {"reliability": {"predicted": [0.1, 0.5, 0.9], "observed": [0.0, 0.4, 1.0], "counts": [10, 5, 12]}}
+# Of 30 real and 20 fake clips: 20 real in the first bin; 10 real, 5 fake; 15 fake.
+BINS = {"predicted": [0.1, 0.5, 0.9], "observed": [0.0, 0.4286, 1.0], "counts": [20, 15, 15]}
+CURVE = {"reliability": BINS, "counts": {"clips": 50, "fake": 20}}
 
 
-def test_the_nearest_bin_of_each_split_is_taken():
-    rows = meaning(
-        0.55, {"val": CURVE, "test": {"reliability": {"predicted": [0.6], "observed": [0.3], "counts": [7]}}}
-    )
-    assert rows == [
-        {"split": "val", "observed": 0.4, "n_clips": 5, "of": 27},
-        {"split": "test", "observed": 0.3, "n_clips": 7, "of": 7},
-    ]
+def test_the_bin_of_the_score_is_told_where_it_is_full_enough():
+    assert meaning(0.12, {"val": CURVE}) == [{"split": "val", "observed": 0.0, "n_clips": 20, "low": 0.1, "high": 0.1}]
+
+
+def test_neighbours_are_added_until_there_are_enough_clips():
+    (row,) = meaning(0.8, {"test": CURVE})
+    assert (row["split"], row["n_clips"], row["low"], row["high"]) == ("test", 30, 0.5, 0.9)
+    assert row["observed"] == pytest.approx((20 / 20) / (20 / 20 + 10 / 30), abs=1e-4)  # both classes weigh alike
 
 
 @pytest.mark.parametrize(
