@@ -17,6 +17,8 @@ from client.errors import ClientError
 from client.management import ServedVersion
 from console.clip import Record
 from console.detector import Detector
+from console.strings import strings
+from console.validation import curves_of
 
 LATENCY = "deepdetect_handler_seconds"
 LOOKUPS = "deepdetect_cache_lookups"
@@ -95,29 +97,32 @@ class Health:
 
 
 def model_card(manifest: Mapping[str, Any]) -> list[Record]:
-    """The figures of one version, a row for each modality and split."""
-    rows = []
+    """The figures of one version: a row for each modality and split, and for the fused verdict where there is one."""
+    artifacts, curves = manifest.get("artifacts", {}), curves_of(manifest)
     served = manifest.get("worker", {}).get("variants", {})
-    for modality, artifact in manifest.get("artifacts", {}).items():
-        variant = served.get(modality, "fp32")
-        figures = artifact.get("figures", {})
-        for split, by_variant in sorted(figures.get("splits", {}).items(), reverse=True):
-            found = by_variant.get(variant)
-            if not found:
-                continue
-            measures = {name: found["measures"].get(name) for name in SHOWN_MEASURES if found["measures"].get(name)}
-            rows.append(
-                {
-                    "modality": modality,
-                    "network": artifact.get("network"),
-                    "variant": variant,
-                    "split": split,
-                    "date": figures.get("date"),
-                    "n_clips": found.get("counts", {}).get("clips"),
-                    "measures": measures,
-                }
-            )
+    rows = []
+    for judged, by_split in curves.items():
+        artifact = artifacts.get(judged, {})
+        figures = artifact.get("figures", manifest.get("figures", {}))
+        rows += [
+            {
+                "modality": judged,
+                "network": artifact.get("network"),
+                "variant": served.get(judged, "fp32") if artifact else None,
+                "split": split,
+                "split_name": strings()["models"].get(f"split_{split}", split),
+                "date": figures.get("date"),
+                "n_clips": (found.get("counts") or {}).get("clips"),
+                "measures": {name: found["measures"][name] for name in SHOWN_MEASURES if found["measures"].get(name)},
+            }
+            for split, found in sorted(by_split.items(), key=lambda item: _place(item[0]))
+        ]
     return rows
+
+
+def _place(split: str) -> tuple[bool, str]:
+    """Test comes last."""
+    return split == "test", split
 
 
 def parse(text: str) -> Counters:

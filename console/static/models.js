@@ -39,7 +39,7 @@ async function showModels() {
 function card(one) {
   const heads = ["modality", "network", "split", "clips", ...MEASURES];
   const rows = one.card.map((row) => [
-    t(`clip.${row.modality}`), `${row.network} ${row.variant}`, t(`models.split_${row.split}`), row.n_clips ?? "",
+    t(`clip.${row.modality}`), row.network ? `${row.network} ${row.variant}` : "", row.split_name, row.n_clips ?? "",
     ...MEASURES.map((name) => interval(row.measures[name])),
   ]);
   return el("div", { class: "card" },

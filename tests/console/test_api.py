@@ -133,7 +133,7 @@ def test_exports_hold_the_verdict(judged, caller, console):
 def test_models_and_health_are_told(judged, caller, console):
     models = caller.get(f"{console.address}/api/models", timeout=120).json()
     assert [(one["version"], one["is_default"]) for one in models["versions"]] == [("1.0", True), ("2.0", False)]
-    assert {row["modality"] for row in models["versions"][0]["card"]} == {"video", "audio"}
+    assert {row["modality"] for row in models["versions"][0]["card"]} >= {"video", "audio"}
     first = caller.get(f"{console.address}/api/health", timeout=60).json()["versions"][0]
     assert (first["n_ready"], first["n_workers"]) == (1, 1)
     assert first["p95_s"] > 0

@@ -47,10 +47,17 @@ def test_the_last_minutes_are_a_difference():
 
 def test_a_card_has_a_row_for_each_split_of_the_variant_that_is_served():
     measures = {"auc": {"value": 0.9, "low": 0.8, "high": 1.0}}
-    splits = {split: {"fp32": {"measures": measures, "counts": {"clips": 7}}} for split in ("test", "val")}
+    splits = {split: {"fp32": {"measures": measures, "counts": {"clips": 7}}} for split in ("test", "val", "other")}
     manifest = {"artifacts": {"audio": {"network": "n", "figures": {"date": "d", "splits": splits}}}}
     rows = model_card(manifest)
-    assert [(row["split"], row["n_clips"], row["measures"]) for row in rows] == [
-        ("val", 7, measures),
-        ("test", 7, measures),
-    ]
+    assert [row["split_name"] for row in rows] == ["other", "validation", "test, unseen generators"]
+    assert all((row["n_clips"], row["measures"], row["network"]) == (7, measures, "n") for row in rows)
+
+
+def test_a_card_of_both_modalities_has_the_fused_figures_last():
+    part = {"figures": {"splits": {"val": {"fp32": {"measures": {}, "counts": {}}}}}}
+    manifest = {
+        "artifacts": {"audio": part, "video": part},
+        "figures": {"splits": {"val": {"measures": {}, "counts": {}}}},
+    }
+    assert [row["modality"] for row in model_card(manifest)] == ["audio", "video", "ensemble"]
