@@ -275,19 +275,22 @@ FRAMES = --dataset $(VIDEO_DATA) $(if $(IMAGE_DATA),--extra-dataset $(IMAGE_DATA
 TRAIN_FRAMES = $(RUN) -m training.pretrain_frames $(FRAMES) --no-export
 DISTILL = $(RUN) -m training.compress distill
 
-# The light model is distilled from two teachers that see the face at two sizes, each better at other forgeries; the
-# standard one is fitted over it and CLIP's transformer.
-train-video: $(INSTALLED) $(BACKBONE) $(CLIP)  ## train the video models on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
+# One network distilled from two teachers that see the face at two sizes, each better at other forgeries.
+train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of VIDEO_DATA, and on the pictures of IMAGE_DATA
 	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --backbone-weights $(BACKBONE) --save-path runs/efficientnet_b0_frames_112/start.pt
 	$(TRAIN_FRAMES) --config efficientnet_b0_frames_112 --init runs/efficientnet_b0_frames_112/start.last.pt --epochs 10 --lr 0.00025
-	$(TRAIN_FRAMES) --config video-light --backbone-weights $(BACKBONE) --save-path runs/video_144/model.pt
-	$(DISTILL) runs/video_144/model.last.pt --teachers runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --no-alone \
-		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video-light
-	$(RUN) -m training.fit_video --config video $(FRAMES) --no-export
+	$(TRAIN_FRAMES) --config video --backbone-weights $(BACKBONE) --save-path runs/video_144/model.pt
+	$(DISTILL) runs/video_144/model.last.pt --teachers runs/efficientnet_b0_frames_112/model.pt --student video $(FRAMES) --no-alone \
+		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video
 
 .PHONY: train-light
-train-light: $(INSTALLED)  ## distill the light audio model (after train-audio; train-video trains the light video model)
+train-light: $(INSTALLED) $(LITE)  ## distill the light models (after train-video and train-audio)
+	$(DISTILL) runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --backbone-weights $(LITE) --output runs/video-light
 	$(DISTILL) runs/audio/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
+
+.PHONY: train-accurate
+train-accurate: $(INSTALLED) $(CLIP)  ## fit the accurate video model over CLIP's transformer and the standard one (after train-video)
+	$(RUN) -m training.fit_video --config video-accurate $(FRAMES) --no-export
 
 train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
 	$(RUN) -m training.fit_audio --config audio --dataset $(AUDIO_DATA)

@@ -43,9 +43,9 @@ from training.tasks.video_vectors import AS_IT_IS, PSEUDO_FAKE, Vectors, Views, 
 N_ITERATIONS = 300
 
 EPILOG = """examples:
-  what is served; convolutions are those of a trained efficientnet_b0_frames:
-    %(prog)s --config video --dataset clips/ --extra-dataset pictures/ \\
-        --transformer build/backbones/clip_vit_b16.safetensors --convolutions runs/video-light/model.pt
+  the accurate model; convolutions are those of a trained efficientnet_b0_frames:
+    %(prog)s --config video-accurate --dataset clips/ --extra-dataset pictures/ \\
+        --transformer build/backbones/clip_vit_b16.safetensors --convolutions weights/video/model.safetensors
   the transformer alone, and what the recipe is worth on sources and systems that it was not shown:
     %(prog)s --network clip_vit_b16_frames --folds 5 --dataset clips/ \\
         --transformer build/backbones/clip_vit_b16.safetensors

@@ -52,7 +52,7 @@ def common(video_dataset, tmp_path):
 
 def test_script_leaves_a_network_and_its_vectors(files, common, tmp_path, capsys):
     path = tmp_path / "model.pt"
-    argv = ["--config", "video", *common, *files[0], *files[1], "--save-path", str(path)]
+    argv = ["--config", "video-accurate", *common, *files[0], *files[1], "--save-path", str(path)]
     assert main(argv) == path
     net, record = load_weights(path)
     assert record["network"] == "clip_efficientnet_b0_frames"

@@ -79,8 +79,7 @@ from one of them (--init).
 example:
   %(prog)s weights/audio/model.safetensors --student audio-light --dataset path/to/sounds
   %(prog)s runs/audio/model.pt --student bands_cnn_gru_light --dataset path/to/sounds --epochs 20
-  %(prog)s runs/video-light/model.pt --student efficientnet_lite0_early_frames --dataset path/to/videos \\
-      --backbone-weights lite0.pth
+  %(prog)s runs/video/model.pt --student video-light --dataset path/to/videos --backbone-weights lite0.pth
 """,
 }
 FINE_TUNING = {"epochs": "3", "lr": "1e-4", "warmup_share": "0.1", "patience": "0"}  # weaker than the command line

@@ -35,7 +35,6 @@ from training.exporting.quantization import (
 from training.exporting.variants import OBSERVER_FILE, export_variants
 
 N_CALIBRATION_CLIPS = 40  # for int8 ranges: some hundred frames
-N_OOD_CLIPS = 240  # that the OOD distance is fitted to, at most, spread over the train clips
 RANGES_SUFFIX = ".quantization.safetensors"  # of int8 ranges beside a checkpoint, where training settled them
 
 
@@ -110,8 +109,7 @@ def _write(
     figures = _figures(variants, clips, spec, calibration)
     meta |= {"calibration": calibration.to_dict(), "metrics": plain_figures(figures)}
     save_weights(weights_path, net, meta)
-    fitted = clips["train"][:: -(-len(clips["train"]) // N_OOD_CLIPS)]
-    write_anomaly(folder, variants, fitted, clips["val"], spec)
+    write_anomaly(folder, variants, clips["train"], clips["val"], spec)
 
     export_variants(folder, folder.parent / "artifact")
     measured = measure_variants(folder.parent / "artifact", first_inputs(clips["val"], spec))

@@ -145,7 +145,7 @@ def test_video_students_may_see_less(run, video_dataset, tmp_path):
     same = ["--n-frames", "2", "--face-detector", "haar", "--train-frames", "1", "--backbone-weights", "none"]
     options = [
         "--student",
-        "efficientnet_lite0_early_frames",
+        "video-light",
         "--size-px",
         "32",
         "--epochs",
@@ -158,7 +158,7 @@ def test_video_students_may_see_less(run, video_dataset, tmp_path):
     assert load_weights(output / "model.pt")[1]["spec"]["size_px"] == 32
 
     several = ["--teachers", str(output / "model.pt"), "--init", str(path)]  # each sees crops of its own size
-    options = ["--student", "efficientnet_lite0_early_frames", "--size-px", "64", "--epochs", "1", "--no-alone"]
+    options = ["--student", "video-light", "--size-px", "64", "--epochs", "1", "--no-alone"]
     output, report = run("distill", *options, *several, *same, path=path, dataset=video_dataset)
     assert _names(report) == ["teacher", "teacher 2", "distilled", "distilled, int8"]
     other = [*options[:4], "--network", "efficientnet_lite0_frames", "--init", str(path)]
