@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,21 +135,12 @@ class DetectionHandler:
         return [next(judged) if isinstance(entry, Item) else entry for entry in entries]
 
     def _respond(self, context: Any, index: int, request: Request, outcomes: Sequence[Outcome]) -> str | bytes:
+        name, version = self.engine.name, self.engine.version
         if request.probe:
-            response = render_probe(request.probe, self.engine.name, self.engine.version, _is_draining())
+            response = render_probe(request.probe, name, version, _is_draining())
         else:
-            response = render(request, outcomes, self.engine.name, self.engine.version)
-        # The phrase and headers hold nothing of the caller's: TorchServe miscounts what is not plain ASCII.
-        context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
-        context.set_response_content_type(index, response.content_type)
-        for name, value in response.headers.items():
-            context.set_response_header(index, name, value)
-        if not request.is_grpc:
-            return response.body
-        # StreamPredictions never ends, and takes the worker down, without this.
-        context.set_response_header(index, "ts_stream_next", "false")
-        # TorchServe answers HTTP with this id as a header, and leaves it out of gRPC.
-        return f'{{"request_id": "{context.get_request_id(index)}", {response.body[1:]}'
+            response = render(request, outcomes, name, version)
+        return response.send(context, index, request.is_grpc)
 
 
 def _is_draining() -> bool:

@@ -60,8 +60,8 @@ def parse_request(row: Mapping[str, Any], headers: Mapping[str, Any], max_bytes:
     except DetectionError as refusal:
         request = Request([refusal], _form_of_errors(headers))
     except Exception as error:  # a fault of ours costs this request, not its neighbours
-        refusal = DetectionError(ErrorCode.INTERNAL, f"{type(error).__name__} while reading the request")
-        request = Request([refusal], _form_of_errors(headers))
+        fault = DetectionError(ErrorCode.INTERNAL, f"{type(error).__name__} while reading the request")
+        request = Request([fault], _form_of_errors(headers))
     return replace(request, explains=explains, is_grpc=grpc)
 
 
@@ -91,8 +91,9 @@ def render(request: Request, outcomes: Sequence[Outcome], model: str, version: s
 
 
 def _to_json(outcome: Outcome, remarks: Sequence[str]) -> tuple[str, DetectionError | None]:
-    refusal = outcome if isinstance(outcome, DetectionError) else None
-    if refusal is None:
+    if isinstance(outcome, DetectionError):
+        refusal = outcome
+    else:
         if remarks:
             outcome = {**outcome, "warnings": [*outcome["warnings"], *remarks]}
             if "warning_codes" in outcome:
@@ -130,7 +131,7 @@ def _parse(
         raise DetectionError(ErrorCode.EMPTY_BODY, f"no file was sent; it is expected as part {PAYLOAD_NAMES[0]!r}")
     payload = fields.pop(name)
     file_name = text(fields.pop("file_name", None)) or _disposition_name(headers) or _path_name(headers)
-    options = defaults | _header_options(headers) | {key: text(value) for key, value in fields.items()}
+    options = dict(defaults) | _header_options(headers) | {key: text(value) for key, value in fields.items()}
     if not payload and isinstance(payload, (bytes, bytearray, str)):
         raise DetectionError(ErrorCode.EMPTY_BODY, "the body is empty; a video or audio file is expected")
     if isinstance(payload, (bytes, bytearray)):

@@ -72,6 +72,8 @@ def parse_inputs(
         raw = None
         if "binary_data_size" in own:
             raw, position = _slice(binary, position, own["binary_data_size"])
+        elif is_grpc and not tensor.get("data"):
+            raise bad("a tensor", "is empty; TorchServe hands on `contents` alone over gRPC, not raw_input_contents")
         if (name := tensor.get("name")) in OPTION_NAMES:
             shared[name] = _scalar(tensor, raw, is_grpc)
         else:

@@ -50,7 +50,7 @@ def looks_like_base64(data: bytes) -> bool:
     return BASE64_PREFIX.fullmatch(data[:256]) is not None
 
 
-def inflate(data: bytes, encoding: str | None, max_bytes: int) -> bytes:
+def inflate(data: bytes | bytearray, encoding: str | None, max_bytes: int) -> bytes | bytearray:
     """A body as it was before its `Content-Encoding`; gzip is recognized without that header, too.
 
     Args:
@@ -67,7 +67,7 @@ def inflate(data: bytes, encoding: str | None, max_bytes: int) -> bytes:
         name = "gzip"
     if name not in COMPRESSIONS:
         raise bad("the Content-Encoding", f"is not supported; allowed: identity, {', '.join(COMPRESSIONS)}")
-    unpacked, rest = bytearray(), data
+    unpacked, rest = bytearray(), bytes(data)
     try:
         while rest:  # a gzip file may have several members
             unpacker = zlib.decompressobj(COMPRESSIONS[name])

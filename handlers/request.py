@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Literal
 
 from model_defs.errors import DetectionError
@@ -43,6 +44,20 @@ class Response:
     body: str | bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def send(self, context: Any, index: int, is_grpc: bool) -> str | bytes:
+        """Sets status and headers on TorchServe's `context`; returns the body to be given back for this request."""
+        # The phrase and headers hold nothing of the caller's: TorchServe miscounts what is not plain ASCII.
+        context.set_response_status(self.status, HTTPStatus(self.status).phrase, index)
+        context.set_response_content_type(index, self.content_type)
+        for name, value in self.headers.items():
+            context.set_response_header(index, name, value)
+        if not is_grpc or isinstance(self.body, bytes):
+            return self.body
+        # StreamPredictions never ends, and takes the worker down, without this.
+        context.set_response_header(index, "ts_stream_next", "false")
+        # TorchServe answers HTTP with this id as a header, and leaves it out of gRPC.
+        return f'{{"request_id": "{context.get_request_id(index)}", {self.body[1:]}'
 
 
 def header(headers: Mapping[str, Any], name: str) -> str | None:

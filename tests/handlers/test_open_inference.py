@@ -95,6 +95,11 @@ def test_over_grpc_torchserve_has_made_base64_of_every_element():
     assert record["outputs"][0]["data"] == [ANSWER, NO_FACE.to_dict()]
 
 
+def test_what_tritonclient_sends_over_grpc_is_told_to_be_lost():
+    (entry,) = parse({"id": "", "inputs": [TENSOR | {"data": []}]}, {}).entries
+    assert "raw_input_contents" in entry.message
+
+
 def test_tensors_may_follow_the_json():
     two = element(MEDIA) + element(b"RIFF")
     body = {"inputs": [sized(two, shape=[2]), sized(b"\x07\0\0\0", name="frames", datatype="INT32")]}
