@@ -120,7 +120,7 @@ def readme_table(figures: Mapping) -> str:
         rows.append(["`ensemble`", "weighted mean of `video` and `audio`", *aucs, "", ""])
     splits = [f"AUC, {SPLIT_NAMES.get(split, split)}" for split in figures["splits"]]
     header = ["model", "architecture", *splits, "forward pass", "size"]
-    where = "fp32; every variant and metric: [docs/results.md](docs/results.md).\n"
+    where = "fp32; every variant and metric, the metadata baseline beside them: [results](docs/results.md).\n"
     if measured_on:
         forward = "Forward pass of ten frames, or of one window of audio: one thread"
         where = f"{forward}, {measured_on['hardware']}, {measured_on['date']};\n{where}"
