@@ -262,9 +262,10 @@ evaluate: $(STANDARD) $(LIGHTER)  ## metrics, robustness, calibration of the exp
 	$(RUN) -m training.evaluate --artifact $(dir $(STANDARD) $(LIGHTER)) --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
 		--split $(or $(SPLIT),val) $(if $(QUICK),--quick)
 
-lint: $(INSTALLED)  ## check style and imports
+lint: $(INSTALLED)  ## check style, imports and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 prepare: $(INSTALLED)  ## decode VIDEO_DATA, IMAGE_DATA and AUDIO_DATA once, ahead of training, on all cores
 	for preset in video efficientnet_b0_frames_112; do for data in $(VIDEO_DATA) $(IMAGE_DATA); do \

@@ -90,7 +90,7 @@ def build_archive(
         stage, packed = Path(temporary, "stage"), Path(temporary, "packed")
         packed.mkdir()
         _stage_packages(root, stage)
-        record = {"name": name, "version": version, "artifacts": {}}
+        record: dict[str, Any] = {"name": name, "version": version, "artifacts": {}}
         for modality in declaration["artifacts"]:
             source = artifacts / (f"{modality}-light" if light else modality)
             manifest = _stage_artifact(source, stage / "artifacts" / modality)

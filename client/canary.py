@@ -94,7 +94,7 @@ class CanaryClient:
         version: str | None = None,
     ) -> Reply:
         """Has one file judged; raises what the client raises."""
-        call = {"file_name": file_name, "options": options}
+        call: dict[str, Any] = {"file_name": file_name, "options": options}
         if model != self.model or version:
             return self.client.predict(model, data, version=version, **call)
         sha256 = hashlib.sha256(data)
@@ -105,7 +105,7 @@ class CanaryClient:
         with self._lock:
             self.n_new += 1
         reply, outcome = _timed(self.client, model, data, version=self.version, **call)
-        if outcome.failed:
+        if reply is None or outcome.failed:
             with self._lock:
                 self.n_rescued += 1
             started = time.perf_counter()

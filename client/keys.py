@@ -208,7 +208,7 @@ class Keys:
                 response = requests.get(
                     f"{self.management_address}/token",
                     params={"type": scope},
-                    headers=_header(self._file.api),
+                    headers=_header(self._file.api),  # type: ignore[union-attr]  # read above
                     timeout=RENEWAL_TIMEOUT_S,
                     verify=self.verify,
                 )

@@ -11,7 +11,7 @@ synchronously; an unknown version is answered with those that there are; the def
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -68,7 +68,7 @@ class ServedVersion:
     workers: tuple[Worker, ...]
     n_pending: int
     response_timeout_s: float
-    manifest: dict[str, Any] | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_ready(self) -> int:
@@ -291,7 +291,7 @@ def _served(record: Mapping[str, Any], default: str, manifest: dict[str, Any] | 
         workers=tuple(workers),
         n_pending=record["jobQueueStatus"]["pendingRequests"],
         response_timeout_s=record["responseTimeout"],
-        manifest=manifest,
+        manifest=manifest or {},
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -16,7 +17,7 @@ SERVICE = f"{PROTO_PACKAGE}.InferenceAPIsService"
 
 
 @cache
-def message(name: str) -> type:
+def message(name: str) -> Any:
     """The class of a message, such as `PredictionsRequest`."""
     return message_factory.GetMessageClass(_messages().FindMessageTypeByName(f"{PROTO_PACKAGE}.{name}"))
 

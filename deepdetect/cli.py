@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,9 @@ from tqdm import tqdm
 from deepdetect.detect_options import add_detect_options, add_model_options, detect_options
 from deepdetect.screening import command as screening
 from model_defs.errors import DetectionError, ModelLoadError
+
+if TYPE_CHECKING:
+    from deepdetect.detector import DeepfakeDetector
 
 EPILOG = """\
 examples:
@@ -89,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _detector(args: argparse.Namespace):
+def _detector(args: argparse.Namespace) -> DeepfakeDetector:
     from deepdetect.detector import DeepfakeDetector  # torch takes seconds to import; --help need not wait
 
     return DeepfakeDetector(args.video_model, args.audio_model, args.device, args.quantization)
@@ -112,7 +116,7 @@ def _detect(args: argparse.Namespace) -> int:
     return int(any("error" in answer for answer in answers))
 
 
-def _write_explanations(answers: Sequence[dict], args: argparse.Namespace) -> None:
+def _write_explanations(answers: Sequence[dict[str, Any]], args: argparse.Namespace) -> None:
     from deepdetect.explanation_report import score_table, write_report
 
     for answer in answers:
@@ -126,7 +130,7 @@ def _write_explanations(answers: Sequence[dict], args: argparse.Namespace) -> No
                 console.print(_printable(str(path)), highlight=False, soft_wrap=True)
 
 
-def _print_table(answers: Sequence[dict]) -> None:
+def _print_table(answers: Sequence[dict[str, Any]]) -> None:
     """One row a file; refusals and warnings, which are sentences, stand below."""
     table = Table("file", "type", "verdict", "p_fake", "video", "audio", "seconds")
     remarks = []
@@ -158,7 +162,7 @@ def _writes_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-def _score_of(parts: dict, modality: str) -> str:
+def _score_of(parts: dict[str, Any], modality: str) -> str:
     """A modality's p_fake; a dash where it was not scored."""
     p_fake = parts.get(modality, {}).get("p_fake")
     return "-" if p_fake is None else f"{p_fake:.3f}"

@@ -14,6 +14,7 @@ from model_defs.errors import DetectionError
 from model_defs.inference.engine import Engine, Item, default_device
 from model_defs.inference.fusion import DEFAULT_WEIGHTS
 from model_defs.inference.options import DetectOptions
+from model_defs.inference.predictor import Predictor
 from model_defs.inference.predictors import PREDICTORS
 from model_defs.limits import Limits
 from model_defs.networks.artifact import MANIFEST_FILE
@@ -72,7 +73,7 @@ class DeepfakeDetector:
             for name, predictors in members.items()
         }
 
-    def detect_video(self, path: PathLike, **options: Any) -> dict:
+    def detect_video(self, path: PathLike, **options: Any) -> dict[str, Any]:
         """Judges the video track of one file.
 
         Args:
@@ -88,15 +89,15 @@ class DeepfakeDetector:
         """
         return self._detect("video", path, options)
 
-    def detect_audio(self, path: PathLike, **options: Any) -> dict:
+    def detect_audio(self, path: PathLike, **options: Any) -> dict[str, Any]:
         """Judges the audio track of one file; as `detect_video` otherwise."""
         return self._detect("audio", path, options)
 
-    def detect(self, path: PathLike, **options: Any) -> dict:
+    def detect(self, path: PathLike, **options: Any) -> dict[str, Any]:
         """Judges every track that the file has, and fuses them; as `detect_video` otherwise."""
         return self._detect("ensemble", path, options)
 
-    def detect_batch(self, paths: Iterable[PathLike], modality: str = "auto", **options: Any) -> list[dict]:
+    def detect_batch(self, paths: Iterable[PathLike], modality: str = "auto", **options: Any) -> list[dict[str, Any]]:
         """Judges many files; a file that is refused costs its own place only.
 
         Args:
@@ -114,22 +115,22 @@ class DeepfakeDetector:
 
     def detect_each(
         self, paths: Iterable[PathLike], modality: str = "auto", *, batch_size: int = 2, **options: Any
-    ) -> Iterator[dict]:
+    ) -> Iterator[dict[str, Any]]:
         """`detect_batch`, one answer after the other as they are ready.
 
         Args:
             batch_size: files decoded side by side.
         """
         parsed = DetectOptions.parse({"modality": modality, **options})
-        paths = [Path(path) for path in paths]
-        for start in range(0, len(paths), batch_size):
-            items = [Item(path, _file_name(path), parsed) for path in paths[start : start + batch_size]]
+        files = [Path(path) for path in paths]
+        for start in range(0, len(files), batch_size):
+            items = [Item(path, _file_name(path), parsed) for path in files[start : start + batch_size]]
             for item, answer in zip(items, self.detect_items(items, modality), strict=True):
                 if isinstance(answer, DetectionError):
                     answer = {**answer.to_dict(), "file_name": item.file_name}
                 yield answer
 
-    def detect_items(self, items: Sequence[Item], modality: str = "auto") -> list[dict | DetectionError]:
+    def detect_items(self, items: Sequence[Item], modality: str = "auto") -> list[dict[str, Any] | DetectionError]:
         """Judges files at hand as bytes or paths, side by side, each with options of its own.
 
         Args:
@@ -141,7 +142,7 @@ class DeepfakeDetector:
         """
         return self._engines["ensemble" if modality == "auto" else modality].detect_batch(items)
 
-    def get_model_info(self) -> dict:
+    def get_model_info(self) -> dict[str, Any]:
         """Device, precision, cache counts and, by modality, what is known of each model.
 
         Weights are not loaded for this; a model not used yet shows its path only.
@@ -155,7 +156,7 @@ class DeepfakeDetector:
             "models": {modality: _describe(predictor) for modality, predictor in self.predictors.items()},
         }
 
-    def _detect(self, engine: str, path: PathLike, options: Mapping[str, Any]) -> dict:
+    def _detect(self, engine: str, path: PathLike, options: Mapping[str, Any]) -> dict[str, Any]:
         path = Path(path)
         (answer,) = self._engines[engine].detect_batch([Item(path, _file_name(path), DetectOptions.parse(options))])
         if isinstance(answer, DetectionError):
@@ -193,7 +194,7 @@ def _shipped(modality: str) -> Path:
     return exported if exported.is_dir() else WEIGHTS_DIR / modality / "model.safetensors"
 
 
-def _describe(predictor) -> dict:
+def _describe(predictor: Predictor) -> dict[str, Any]:
     record = {"path": str(predictor.path), "loaded": predictor.loaded}
     if predictor.loaded:
         artifact = predictor.artifact

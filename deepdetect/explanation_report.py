@@ -46,8 +46,8 @@ def score_table(answer: dict[str, Any]) -> Table:
             table.add_row(f"frame {index}", f"{time_s:.2f}", f"{p_fake:.3f}", _signed(effect), f"{attention:.3f}")
     if audio:
         effects = audio["window_effect"] or [None]
-        rows = zip(audio["window_starts_s"], audio["window_p_fake"], effects, strict=True)
-        for index, (start_s, p_fake, effect) in enumerate(rows):
+        windows = zip(audio["window_starts_s"], audio["window_p_fake"], effects, strict=True)
+        for index, (start_s, p_fake, effect) in enumerate(windows):
             table.add_row(f"window {index}", f"{start_s:.2f}", f"{p_fake:.3f}", _signed(effect), "")
     return table
 

@@ -57,8 +57,8 @@ def parse_request(row: Mapping[str, Any], headers: Mapping[str, Any], max_bytes:
         if (probe := header(headers, PROBE_HEADER)) in PROBES:
             return Request([], probe=probe)
         request = _parse(row, headers, {"explain": True} if explains else {}, max_bytes * 4 // 3 + JSON_BYTES)
-    except DetectionError as refusal:
-        request = Request([refusal], _form_of_errors(headers))
+    except DetectionError as error:
+        request = Request([error], _form_of_errors(headers))
     except Exception as error:  # a fault of ours costs this request, not its neighbours
         fault = DetectionError(ErrorCode.INTERNAL, f"{type(error).__name__} while reading the request")
         request = Request([fault], _form_of_errors(headers))
@@ -135,7 +135,7 @@ def _parse(
     if not payload and isinstance(payload, (bytes, bytearray, str)):
         raise DetectionError(ErrorCode.EMPTY_BODY, "the body is empty; a video or audio file is expected")
     if isinstance(payload, (bytes, bytearray)):
-        payload = inflate(payload, header(headers, "content-encoding"), max_body_bytes)
+        payload = inflate(bytes(payload), header(headers, "content-encoding"), max_body_bytes)
     if (length := header(headers, open_inference.JSON_LENGTH_HEADER.lower())) is not None:
         return _parse_binary(payload, length, options, file_name)
     if _is_json(payload, headers.get(name)) or (_is_kserve(headers) and payload[:64].lstrip()[:1] in (b"{", "{")):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from handlers.request import Outcome, Request, header
+from model_defs.errors import DetectionError
 from model_defs.inference.engine import Item
 
 PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what a proxy's own request id looks like
@@ -45,7 +46,7 @@ class Exchange:
             request_id=context.get_request_id(index) or "",
             transport="grpc" if request.is_grpc else "http",
             status=context.get_response_status(index)[0],
-            sizes_bytes=[len(entry.data) if isinstance(entry, Item) else 0 for entry in request.entries],
+            sizes_bytes=[_size_bytes(entry) for entry in request.entries],
             outcomes=outcomes,
             caller_request_id=caller_request_id if PLAIN_WORD.fullmatch(caller_request_id) else "",
             sent_s=float(sent[1]) if sent else None,
@@ -64,3 +65,7 @@ class Batch:
     exchanges: Sequence[Exchange]
     duration_s: float
     arrived_s: float
+
+
+def _size_bytes(entry: Item | DetectionError) -> int:
+    return len(entry.data) if isinstance(entry, Item) and isinstance(entry.data, bytes) else 0

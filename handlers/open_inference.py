@@ -80,7 +80,7 @@ def parse_inputs(
             files.append((list(_files(tensor, raw)), _options(own)))
     if position != len(binary):
         raise bad("the body", f"has {len(binary)} bytes after its JSON; the inputs' binary_data_size name {position}")
-    parts = [{"bytes": data, "options": shared | own} for contents, own in files for data in contents]
+    parts = [{"bytes": data, "options": {**shared, **own}} for contents, own in files for data in contents]
     return as_list("inputs", parts), ignored - OPTION_NAMES - PROTOCOL_PARAMETERS
 
 
@@ -180,9 +180,10 @@ def _flat(data: Any, depth: int = 4) -> Iterator[Any]:
 def _rows(tensor: Mapping[str, Any], raw: bytes | None) -> Iterator[bytes]:
     """The files of a UINT8 tensor: one, or with two or more dimensions one along the first."""
     if raw is None:
-        values = tensor.get("data")
+        values: Any = tensor.get("data")
         try:
-            raw = b"".join(bytes(row) for row in values) if values and isinstance(values[0], list) else bytes(values)
+            rows = values if values and isinstance(values[0], list) else [values]
+            raw = b"".join(bytes(row) for row in rows)
         except (TypeError, ValueError):
             raise bad("'inputs.data'", "is not a list of numbers from 0 to 255") from None
     shape = tensor.get("shape")

@@ -105,7 +105,7 @@ def as_object(name: str, value: Any) -> Mapping[str, Any]:
     return value or {}
 
 
-def as_list(name: str, value: Any, max_elements: int = MAX_FILES) -> list:
+def as_list(name: str, value: Any, max_elements: int = MAX_FILES) -> list[Any]:
     """The value, which is a list of at least one element; `bad_request` otherwise."""
     if not isinstance(value, list) or not 1 <= len(value) <= max_elements:
         raise bad(repr(name), f"is not a list with 1 to {max_elements} elements")

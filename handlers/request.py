@@ -10,7 +10,7 @@ from typing import Any, Literal
 from model_defs.errors import DetectionError
 from model_defs.inference.engine import Item
 
-Outcome = dict | DetectionError
+Outcome = dict[str, Any] | DetectionError
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def lines(exchange: Exchange, model: str, version: str, duration_s: float) -> It
     if exchange.caller_request_id:
         request["caller_request_id"] = exchange.caller_request_id
     for index, (outcome, size_bytes) in enumerate(zip(exchange.outcomes, exchange.sizes_bytes, strict=True)):
-        yield json.dumps(request | {"file": index, "bytes": size_bytes} | _describe(outcome))
+        yield json.dumps({**request, "file": index, "bytes": size_bytes, **_describe(outcome)})
 
 
 def _describe(outcome: Outcome) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import requests
 
@@ -73,7 +74,7 @@ def hear_every_worker(management: Management, model: str, version: str, deadline
             heard |= {_pid(each.result().manifest) for each in asked}
 
 
-def _pid(manifest: dict | None) -> int:
+def _pid(manifest: dict[str, Any]) -> int:
     try:
         return manifest["worker"]["pid"]
     except (KeyError, TypeError):

@@ -348,7 +348,7 @@ class TorchServe:
             return None
         return response.json() if response.ok else None
 
-    def _torchserve(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
+    def _torchserve(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         command = [self.python, "-m", "ts.model_server", *arguments]
         return subprocess.run(
             command, cwd=self.directory, env=self.environment, start_new_session=True, umask=UMASK, **options

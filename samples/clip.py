@@ -18,9 +18,12 @@ from contextlib import contextmanager
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 from PIL import Image
 
 from samples.speech import synthesize
@@ -142,14 +145,14 @@ def _audio_frame(samples: np.ndarray, rate_hz: int) -> av.AudioFrame:
 
 def _video_packets(
     clip: av.container.OutputContainer, codec: str, width: int, height: int, fps: int, pictures: Iterator[Image.Image]
-) -> Iterator[av.Packet]:
-    stream = clip.add_stream(codec, rate=fps)
+) -> Iterator[av.Packet[Any]]:
+    stream = cast(VideoStream, clip.add_stream(codec, rate=fps))
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     stream.codec_context.flags |= av.codec.context.Flags.bitexact
     stream.thread_count = 2  # fixed: the slices, and so the bytes, depend on it
-    stream.options = ENCODER_OPTIONS.get(codec, {})
+    stream.options = dict(ENCODER_OPTIONS.get(codec, {}))
 
-    def packets() -> Iterator[av.Packet]:
+    def packets() -> Iterator[av.Packet[Any]]:
         for index, picture in enumerate(pictures):
             frame = av.VideoFrame.from_image(picture)
             frame.pts, frame.time_base = index, Fraction(1, fps)
@@ -159,11 +162,11 @@ def _video_packets(
     return packets()
 
 
-def _audio_packets(clip: av.container.OutputContainer, codec: str, samples: np.ndarray) -> Iterator[av.Packet]:
-    stream = clip.add_stream(codec, rate=_encoder_rate_hz(codec), layout="mono")
+def _audio_packets(clip: av.container.OutputContainer, codec: str, samples: np.ndarray) -> Iterator[av.Packet[Any]]:
+    stream = cast(AudioStream, clip.add_stream(codec, rate=_encoder_rate_hz(codec), layout="mono"))
     stream.codec_context.flags |= av.codec.context.Flags.bitexact
 
-    def packets() -> Iterator[av.Packet]:
+    def packets() -> Iterator[av.Packet[Any]]:
         for start in range(0, len(samples), AUDIO_BLOCK):
             frame = _audio_frame(samples[start : start + AUDIO_BLOCK], RATE_HZ)
             frame.pts, frame.time_base = start, Fraction(1, RATE_HZ)
@@ -177,7 +180,7 @@ def _encoder_rate_hz(codec: str) -> int:
     return 48_000 if codec == "libopus" else RATE_HZ  # Opus knows no 44.1 kHz
 
 
-def _interleave(clip: av.container.OutputContainer, tracks: list[Iterator[av.Packet]]) -> None:
+def _interleave(clip: av.container.OutputContainer, tracks: list[Iterator[av.Packet[Any]]]) -> None:
     """Muxes the tracks side by side in time, so that the muxer never has to hold one back."""
     heads = [(track, next(track, None)) for track in tracks]
     while waiting := [(track, packet) for track, packet in heads if packet is not None]:

@@ -10,6 +10,7 @@ import ctypes
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,8 +92,8 @@ def _speak(library: ctypes.CDLL, text: str) -> np.ndarray:
     """Samples (N,) float32 of the whole text."""
     blocks: list[np.ndarray] = []
 
-    @_ON_SAMPLES
-    def keep(samples, n_samples: int, _events: int) -> int:
+    @_ON_SAMPLES  # type: ignore[untyped-decorator]
+    def keep(samples: Any, n_samples: int, _events: int) -> int:
         if samples and n_samples > 0:
             blocks.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
         return 0  # 0 means go on

@@ -173,8 +173,8 @@ def _below(place: Place) -> Iterator[Entry]:
 
 
 def _matching_url(source: str) -> Iterator[Entry]:
-    folder = source[: _WILD.search(source).start()].rpartition("/")[0]  # type: ignore[union-attr] - the caller searched
-    pattern = re.compile(glob.translate(source) if hasattr(glob, "translate") else _translate(source))
+    folder = _WILD.split(source, maxsplit=1)[0].rpartition("/")[0]
+    pattern = re.compile(_translate(source))
     yield from (entry for entry in _below(open_place(folder)) if pattern.fullmatch(entry.path))
 
 
