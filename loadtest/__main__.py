@@ -33,7 +33,7 @@ from client.errors import ClientError
 from client.keys import find_keys
 from client.management import Management
 from loadtest.measure.archive_copies import copy_archive
-from loadtest.measure.in_process_baseline import bare_cpu_ms
+from loadtest.measure.in_process_baseline import in_process_cpu_ms
 from loadtest.measure.machine import describe_machine
 from loadtest.measure.results import LoadTest
 from loadtest.report.benchmark_table import Evidence, fill_in
@@ -129,13 +129,13 @@ def run(options: argparse.Namespace, scenarios: Sequence[Scenario], console: Con
             for scenario in scenarios if runs[0].is_valid else ():
                 steps.begin(scenario.name, scenario.expected_s)
                 runs += driver.run(scenario)
-        bare_ms = {}
+        in_process_ms = {}
         if with_bare and runs[0].is_valid:
             steps.begin("the same work without a server", bare_s)
-            bare_ms["ensemble"] = bare_cpu_ms("ensemble", clips["sample"], bare_s)
+            in_process_ms["ensemble"] = in_process_cpu_ms("ensemble", clips["sample"], bare_s)
     machine = describe_machine(archives)
-    rows = fill_in(Evidence.of(runs, ARCHIVES, bare_ms, bool(machine.gpu)))
-    found = facts(runs, {scenario.name: scenario for scenario in scenarios}, driver.brackets, bare_ms)
+    rows = fill_in(Evidence.of(runs, ARCHIVES, in_process_ms, bool(machine.gpu)))
+    found = facts(runs, {scenario.name: scenario for scenario in scenarios}, driver.brackets, in_process_ms)
     if options.server:
         machine = replace(machine, hardware=f"a server at {options.server}, asked from {machine.hardware}")
     return LoadTest(machine, options.quick, CLIP, tuple(runs), rows, found)

@@ -161,7 +161,7 @@ class Caller(User):
                 )
 
     def send(self, upload: Upload, scheduled_s: float) -> Mapping[str, Any]:
-        """One request, told to Locust; returns the answer or the refusal, raises ClientError where there is neither."""
+        """One request, told to Locust; returns the answer or the contract's error, else raises ClientError."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""What a recipe is worth on forging systems and publishers that training does not hold.
+"""Leave-generators-out cross-validation: what a recipe is worth on generators and publishers that are not trained on.
 
     python -m training.cross_validate --config audio --dataset clips/
     python -m training.cross_validate --config audio-light --teacher audio --dataset clips/
@@ -101,7 +101,7 @@ def options() -> OptionsParser:
 
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, float]]:
-    """Fit and score each fold as the arguments say; returns the figures of each."""
+    """Fit and score each fold as the arguments say; returns the metrics of each."""
     settings = options().settings(argv)
     run, data, spec = settings.make(RunConfig), settings.make(DataConfig), input_spec(settings)
     n_workers = max(1, run.workers)
@@ -112,8 +112,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, float]]:
     for number, (trained, scored) in enumerate(system_folds([item.clip for item in items])):
         fit_fold(trained)
         scores = score_clips(net, [items[index] for index in scored], spec)
-        figures = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
-        found.append({name: figures[name].value for name in ("auc", "eer")})
+        metrics = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
+        found.append({name: metrics[name].value for name in ("auc", "eer")})
         n_fake = int(scores.labels.sum())
         tqdm.write(
             f"fold {number + 1}: {len(trained)} trained on, {len(scores.labels) - n_fake} real and {n_fake} fake, "

@@ -1,4 +1,4 @@
-"""What the exported models are worth: figures with intervals, robustness curves, calibration, one report.
+"""What the exported models are worth: metrics with intervals, robustness curves, calibration, one report.
 
     python -m training.evaluate --video-data videos/ --audio-data sounds/            # and the ensemble: make evaluate
     python -m training.evaluate --audio-data sounds/ --quick                         # on few clips and levels
@@ -30,12 +30,12 @@ from model_defs.networks.weights import sha256_of
 from training.data.clip import SPLITS, Clip, DatasetError, select
 from training.data.datasets import SPLIT_ORIGINS, load_dataset
 from training.data.prepared import check_contents
-from training.evaluation import report_tables as figures
+from training.evaluation import report_tables
 from training.evaluation.adversarial import BUDGET_UNITS, attacks, score_attacked
 from training.evaluation.av_pairs import make_pairs, score_pairs
 from training.evaluation.degradations import DEGRADATIONS
-from training.evaluation.file_scores import ClipScores, Contender, ScoreCache, score_files
-from training.evaluation.metadata_baseline import N_TREES, metadata_floor
+from training.evaluation.file_scores import Candidate, ClipScores, ScoreCache, score_files
+from training.evaluation.metadata_baseline import N_TREES, metadata_scores
 from training.evaluation.ood_media import N_FILES, score_unlike
 from training.evaluation.report_tables import Resampling
 from training.evaluation.subset import balanced_subset
@@ -50,28 +50,28 @@ N_QUICK_FILES = 8  # of each kind that an anomaly score should tell
 N_ROBUSTNESS_CLIPS = {False: 24, True: 12}  # by whether it is quick
 
 
-def contenders_of(paths: Sequence[Path]) -> dict[str, list[Contender]]:
-    """modality -> contenders, in the order given.
+def candidates_of(paths: Sequence[Path]) -> dict[str, list[Candidate]]:
+    """modality -> candidates, in the order given.
 
     Raises:
         ArtifactError: a directory is no artifact, or two have the same name.
     """
-    found: dict[str, list[Contender]] = {}
+    found: dict[str, list[Candidate]] = {}
     for path in paths:
         manifest = read_manifest(path)
         for variant in (variant for variant in VARIANTS if variant in manifest["variants"]):
-            contender = Contender(f"{manifest['name']} {variant}", path, variant)
+            candidate = Candidate(f"{manifest['name']} {variant}", path, variant)
             same = found.setdefault(manifest["modality"], [])
-            if contender.name in [other.name for other in same]:
-                contender = Contender(f"{path.name} {variant}", path, variant)
-            if contender.name in [other.name for other in same]:
-                contender = Contender(f"{path} {variant}", path, variant)
-            same.append(contender)
+            if candidate.name in [other.name for other in same]:
+                candidate = Candidate(f"{path.name} {variant}", path, variant)
+            if candidate.name in [other.name for other in same]:
+                candidate = Candidate(f"{path} {variant}", path, variant)
+            same.append(candidate)
     return found
 
 
 def evaluate(
-    contenders: Mapping[str, Sequence[Contender]],
+    candidates: Mapping[str, Sequence[Candidate]],
     data: Mapping[str, Sequence[Clip]],
     cache: ScoreCache,
     *,
@@ -86,7 +86,7 @@ def evaluate(
     Thresholds and fusion weights are fitted on val where it is among the splits, and on nothing else.
 
     Args:
-        contenders: modality -> variants; the first of each modality is the one that attacks and the ensemble use.
+        candidates: modality -> variants; the first of each modality is the one that attacks and the ensemble use.
         data: modality -> clips of all splits.
         splits: to measure. Damage is measured on the first.
         n_robustness_clips: of the first split, both classes alike; 0 leaves robustness out.
@@ -100,54 +100,54 @@ def evaluate(
     began_s = time.perf_counter()
     report: dict = {"machine": describe_machine(), "quick": quick, "splits": list(splits), "modalities": {}}
     report["notes"] = [TEST_NOTE] if "test" in splits else []
-    usable = [modality for modality in contenders if data.get(modality)]
+    usable = [modality for modality in candidates if data.get(modality)]
     for modality in usable:
         clips = {split: select(data[modality], split) for split in splits}
         if empty := [split for split, members in clips.items() if len({clip.label for clip in members}) < 2]:
             raise DatasetError(f"the {modality} data have no clips of both classes in: {', '.join(empty)}")
-        scores = {split: score_files(contenders[modality], members, cache) for split, members in clips.items()}
-        part = _modality(contenders[modality], scores, resampling)
-        for split, floor in _floor(modality, data[modality], splits, cache, resampling).items():
-            part["splits"][split]["floor"] = floor
+        scores = {split: score_files(candidates[modality], members, cache) for split, members in clips.items()}
+        part = _modality(candidates[modality], scores, resampling)
+        for split, baseline in _metadata_baseline(modality, data[modality], splits, cache, resampling).items():
+            part["splits"][split]["metadata_baseline"] = baseline
         known = {clip.system for clip in select(data[modality], "train") if clip.label}
         strange = score_unlike(
-            contenders[modality], cache, N_QUICK_FILES if quick else N_FILES, unlike.get(modality, ())
+            candidates[modality], cache, N_QUICK_FILES if quick else N_FILES, unlike.get(modality, ())
         )
-        if anomaly := figures.anomaly(contenders[modality], scores, strange, known):
+        if anomaly := report_tables.anomaly(candidates[modality], scores, strange, known):
             part["anomaly"] = anomaly
         if n_clips:
             subset = balanced_subset(clips[splits[0]], n_clips)
-            part["robustness"] = _robustness(contenders[modality], subset, cache, quick, resampling)
+            part["robustness"] = _robustness(candidates[modality], subset, cache, quick, resampling)
         report["modalities"][modality] = part
     if set(usable) >= set(DEFAULT_WEIGHTS):
-        first = {modality: contenders[modality][0] for modality in DEFAULT_WEIGHTS}
+        first = {modality: candidates[modality][0] for modality in DEFAULT_WEIGHTS}
         report["ensemble"] = _ensemble(first, data, splits, cache, resampling)
     report["took_s"] = round(time.perf_counter() - began_s, 1)
     return report
 
 
-def _modality(contenders: Sequence[Contender], scores: Mapping[str, ClipScores], resampling: Resampling) -> dict:
-    part: dict = {"artifacts": {one.name: _artifact(one) for one in contenders}, "splits": {}, "thresholds": {}}
+def _modality(candidates: Sequence[Candidate], scores: Mapping[str, ClipScores], resampling: Resampling) -> dict:
+    part: dict = {"artifacts": {one.name: _artifact(one) for one in candidates}, "splits": {}, "thresholds": {}}
     for split, found in scores.items():
         part["splits"][split] = {"refused": dict(found.refused), "models": {}}
-        for one in contenders:
+        for one in candidates:
             p_fake = found.p_fake(one)
             part["splits"][split]["models"][one.name] = {
-                **figures.overall(found.labels, p_fake, found.groups, one.calibration.threshold, resampling),
-                **figures.breakdown(found, one, resampling),
-                "calibration": figures.calibration(found, one),
-                "roc": figures.roc(found.labels, p_fake),
-                **figures.curves(found.labels, p_fake),
+                **report_tables.overall(found.labels, p_fake, found.groups, one.calibration.threshold, resampling),
+                **report_tables.breakdown(found, one, resampling),
+                "calibration": report_tables.calibration(found, one),
+                "roc": report_tables.roc(found.labels, p_fake),
+                **report_tables.curves(found.labels, p_fake),
             }
     if "val" in scores:
-        for one in contenders:
+        for one in candidates:
             by_split = {split: (found.labels, found.p_fake(one)) for split, found in scores.items()}
             labels, p_fake = by_split["val"]
-            part["thresholds"][one.name] = figures.thresholds(p_fake[labels == 0], by_split)
+            part["thresholds"][one.name] = report_tables.thresholds(p_fake[labels == 0], by_split)
     return part
 
 
-def _artifact(one: Contender) -> dict:
+def _artifact(one: Candidate) -> dict:
     manifest, entry = one.manifest, one.manifest["variants"][one.variant]
     return {
         "sha256": one.sha256,
@@ -159,50 +159,52 @@ def _artifact(one: Contender) -> dict:
     }
 
 
-def _floor(
+def _metadata_baseline(
     modality: str, clips: Sequence[Clip], splits: Sequence[str], cache: ScoreCache, resampling: Resampling
 ) -> dict[str, dict]:
     """By split what a classifier makes of the files' metadata alone; empty where no train split is there to fit it."""
     train = select(clips, "train")
     if "train" in splits or len({clip.label for clip in train}) < 2:
         return {}
-    key = cache.key("floor", modality, list(splits), data_digest([*train, *select(clips, *splits)]), N_TREES)
+    key = cache.key(
+        "metadata_baseline", modality, list(splits), data_digest([*train, *select(clips, *splits)]), N_TREES
+    )
     if (record := cache.get(key)) is None:
-        found = metadata_floor(clips, modality, splits)
+        found = metadata_scores(clips, modality, splits)
         record = {
             split: {"p_fake": one.p_fake.tolist(), "labels": one.labels, "groups": one.groups}
             for split, one in found.items()
         }
         cache.put(key, record)
     return {
-        split: figures.overall(np.array(one["labels"]), np.array(one["p_fake"]), one["groups"], 0.5, resampling)
+        split: report_tables.overall(np.array(one["labels"]), np.array(one["p_fake"]), one["groups"], 0.5, resampling)
         for split, one in record.items()
     }
 
 
 def _robustness(
-    contenders: Sequence[Contender], clips: Sequence[Clip], cache: ScoreCache, quick: bool, resampling: Resampling
+    candidates: Sequence[Candidate], clips: Sequence[Clip], cache: ScoreCache, quick: bool, resampling: Resampling
 ) -> dict:
-    """Curves by axis and contender; each begins with the same clips as they are."""
-    modality, attacker = contenders[0].modality, contenders[0]
-    clean = score_files(contenders, clips, cache)
-    start = {one.name: {"level": None, **figures.curve_point(clean, one, resampling)} for one in contenders}
+    """Curves by axis and candidate; each begins with the same clips as they are."""
+    modality, attacker = candidates[0].modality, candidates[0]
+    clean = score_files(candidates, clips, cache)
+    start = {one.name: {"level": None, **report_tables.curve_point(clean, one, resampling)} for one in candidates}
     damage: dict[str, dict[str, list]] = {}
     for degradation in DEGRADATIONS[modality](quick=quick):
-        found = score_files(contenders, clips, cache, degradation)
-        for one in contenders:
+        found = score_files(candidates, clips, cache, degradation)
+        for one in candidates:
             curve = damage.setdefault(degradation.axis, {}).setdefault(one.name, [start[one.name]])
-            curve.append({"level": degradation.level, **figures.curve_point(found, one, resampling)})
+            curve.append({"level": degradation.level, **report_tables.curve_point(found, one, resampling)})
     attacked: dict[str, dict[str, list]] = {}
     for attack in attacks(modality, quick=quick) if attacker.variant == "fp32" else ():
         found = score_attacked(attacker, clips, cache, attack)
         curve = attacked.setdefault(attack.axis, {}).setdefault(attacker.name, [start[attacker.name]])
-        curve.append({"level": attack.budget, **figures.curve_point(found, attacker, resampling)})
+        curve.append({"level": attack.budget, **report_tables.curve_point(found, attacker, resampling)})
     return {"clips": len(clips), "damage": damage, "attacks": attacked, "budget_unit": BUDGET_UNITS[modality]}
 
 
 def _ensemble(
-    contenders: Mapping[str, Contender],
+    candidates: Mapping[str, Candidate],
     data: Mapping[str, Sequence[Clip]],
     splits: Sequence[str],
     cache: ScoreCache,
@@ -210,24 +212,25 @@ def _ensemble(
 ) -> dict:
     """Muxed pairs under the configured weights, and under those that val's pairs would choose."""
     fused: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    part: dict = {"splits": {}, "left_out": {}, "variants": {name: one.served.name for name, one in contenders.items()}}
+    part: dict = {"splits": {}, "left_out": {}, "variants": {name: one.served.name for name, one in candidates.items()}}
     for split in splits:
-        chosen = {modality: select(data[modality], split) for modality in contenders}
-        found = score_pairs(contenders, make_pairs(chosen["video"], chosen["audio"]), cache)
+        chosen = {modality: select(data[modality], split) for modality in candidates}
+        found = score_pairs(candidates, make_pairs(chosen["video"], chosen["audio"]), cache)
         part["left_out"][split] = found.n_left_out
         rows = {"ensemble": found.fused(DEFAULT_WEIGHTS)}
         fused[split] = found.labels, rows["ensemble"]
         rows |= {f"{modality} of the pairs": p_fake for modality, p_fake in found.p_fakes.items()}
         part["splits"][split] = {
-            name: figures.overall(found.labels, p_fake, found.groups, 0.5, resampling) for name, p_fake in rows.items()
+            name: report_tables.overall(found.labels, p_fake, found.groups, 0.5, resampling)
+            for name, p_fake in rows.items()
         }
         if len(set(found.labels)) == 2:
-            part["splits"][split]["ensemble"] |= figures.curves(found.labels, rows["ensemble"])
+            part["splits"][split]["ensemble"] |= report_tables.curves(found.labels, rows["ensemble"])
         if split == "val" and len(set(found.labels)) == 2:
-            part["fusion"] = figures.fusion(found)
+            part["fusion"] = report_tables.fusion(found)
     if "val" in fused:
         labels, p_fake = fused["val"]
-        part["thresholds"] = figures.thresholds(p_fake[labels == 0], fused) if (labels == 0).any() else []
+        part["thresholds"] = report_tables.thresholds(p_fake[labels == 0], fused) if (labels == 0).any() else []
     return part
 
 
@@ -282,18 +285,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("name the data: --video-data DIR, --audio-data DIR, or both")
     torch.set_num_threads(options.threads)
     try:
-        contenders = contenders_of(options.artifact)
+        candidates = candidates_of(options.artifact)
         data = {
             modality: load_dataset(folder, layout=options.format, splits=options.splits_from)
             for modality, folder in (("video", options.video_data), ("audio", options.audio_data))
             if folder
         }
-        if absent := set(data) - set(contenders):
+        if absent := set(data) - set(candidates):
             raise DatasetError(f"there are {', '.join(absent)} data but no such model among the artifacts")
         for clips in data.values():
             check_contents(clips, options.output)
         report = evaluate(
-            contenders,
+            candidates,
             data,
             ScoreCache(options.output / "scores.jsonl"),
             splits=options.split,

@@ -113,8 +113,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
     run.save_path.parent.mkdir(parents=True, exist_ok=True)
     run.save_path.with_suffix(SETTINGS_SUFFIX).write_text(settings.to_yaml(), encoding="utf-8")
     scores = score_clips(net, val, spec, show_progress=True)
-    figures = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
-    found = {"epoch": 1, "val_loss": scores.loss} | {f"val_{name}": one.value for name, one in figures.items()}
+    metrics = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
+    found = {"epoch": 1, "val_loss": scores.loss} | {f"val_{name}": one.value for name, one in metrics.items()}
     record = {"network": settings["network"], "spec": spec_to_dict(spec), "labels": list(LABELS), "epoch": 1}
     checkpoint.write({**record, "val": found, "state": net.state_dict()}, run.save_path)
     run.save_path.with_suffix(".history.json").write_text(json.dumps([found], indent=1) + "\n", encoding="utf-8")

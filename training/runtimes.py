@@ -47,7 +47,7 @@ HEADINGS = (
     "runtime",
     "precision",
     "forward",
-    "of TorchScript fp32",
+    "relative to TorchScript fp32",
     "size",
     "largest difference of `p_fake`",
     "same verdict",

@@ -45,8 +45,8 @@ REPORT_DIR = PROJECT_DIR / "build" / "gate"
 def findings_table(findings: Sequence[Finding], title: str) -> Table:
     """For a terminal."""
     table = Table(title=title, title_justify="left")
-    for heading in ("model", "figure", "baseline", "now", "ratio", "middle half", "allowed", ""):
-        table.add_column(heading, justify="left" if heading in ("model", "figure", "") else "right")
+    for heading in ("model", "metric", "baseline", "now", "ratio", "middle half", "allowed", ""):
+        table.add_column(heading, justify="left" if heading in ("model", "metric", "") else "right")
     colours = {"worse": "[bold red]WORSE", "noise": "[yellow]noise", "same": "same", "better": "[green]better"}
     for each in findings:
         figures = [f"{each.base:.1f}", f"{each.now:.1f}", f"{each.ratio:.3f}", f"{each.low:.3f} to {each.high:.3f}"]
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _judge(args, describe_machine(archives.values()), console)
     except (GateError, BaselineError, ServerError) as error:
-        console.print(f"gate: {error}", markup=False)
+        console.print(f"perf-regression check: {error}", markup=False)
         return NOT_MEASURED
     except KeyboardInterrupt:
         console.print("stopped; nothing was compared")
@@ -117,10 +117,10 @@ def _judge(args: argparse.Namespace, machine: Machine, console: Console) -> int:
             return NO_BASELINE
     console.print(str(machine), markup=False)
     with ExitStack() as running:
-        contenders = _start(args, running, console)
+        candidates = _start(args, running, console)
 
         def series(models: Sequence[str]) -> dict[str, Mapping[str, Series]]:
-            measured = _measure(args, contenders, models, clip, console)
+            measured = _measure(args, candidates, models, clip, console)
             return measured | ({"baseline": stored.series} if stored else {})
 
         found = series(args.models)
@@ -158,7 +158,7 @@ def _stored(args: argparse.Namespace, machine: Machine, load: str) -> Baseline |
 
 
 def _start(args: argparse.Namespace, running: ExitStack, console: Console) -> dict[str, TorchServe]:
-    """The server of each contender, which runs until the stack is left."""
+    """The server of each candidate, which runs until the stack is left."""
     folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="gate-")))
     stores = {"now": args.archives}
     if args.against:
@@ -173,16 +173,16 @@ def _start(args: argparse.Namespace, running: ExitStack, console: Console) -> di
 
 def _measure(
     args: argparse.Namespace,
-    contenders: Mapping[str, TorchServe],
+    candidates: Mapping[str, TorchServe],
     models: Sequence[str],
     clip: bytes,
     console: Console,
 ) -> dict[str, Mapping[str, Series]]:
-    """A series of rounds, by contender and model; every round also goes to runs.csv."""
+    """A series of rounds, by candidate and model; every round also goes to runs.csv."""
     columns = (TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     size = {"n_rounds": args.rounds, "n_requests": args.requests, "n_callers": args.callers}
     with Progress(*columns, console=console, transient=True) as progress:
-        runs = measure_in_turns(contenders, models, clip, **size, progress=progress)
+        runs = measure_in_turns(candidates, models, clip, **size, progress=progress)
     REPORT_DIR.mkdir(parents=True, exist_ok=True)
     all_runs = [run for by_model in runs.values() for rounds in by_model.values() for run in rounds]
     write_summaries(all_runs, REPORT_DIR / "runs.csv")

@@ -1,6 +1,6 @@
 """Whether one series of runs is worse than another, beyond what chance makes of both.
 
-The middle half of the rounds is the spread. A figure is worse where its median passes the allowance, and the spread
+The middle half of the rounds is the spread. A metric is worse where its median passes the allowance, and the spread
 still lies on the wrong side: so neither a change that is small nor one that the machine's noise explains counts.
 """
 
@@ -17,7 +17,7 @@ from loadtest.measure.results import Run
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure that the gate watches: its name, that of its values in a `Series`, and by which share it may rise."""
+    """A metric that the check watches: its name, that of its values in a `Series`, and by which share it may rise."""
 
     name: str
     values: str
@@ -29,7 +29,7 @@ METRICS = (Metric("CPU ms a request", "cpu_ms", 0.10), Metric("latency p95, ms",
 
 @dataclass(frozen=True)
 class Series:
-    """What the rounds of one contender measured, a value a round, in order.
+    """What the rounds of one candidate measured, a value a round, in order.
 
     Attributes:
         stages_ms: mean of each stage over all rounds; only told, not judged.
@@ -43,9 +43,9 @@ class Series:
     def __post_init__(self) -> None:
         lengths = {len(getattr(self, name)) for name in ("cpu_ms", "p95_ms", "p50_ms")}
         if lengths in ({0}, set()) or len(lengths) > 1:
-            raise ValueError(f"a series needs the same number of rounds for each figure, and one at least: {lengths}")
+            raise ValueError(f"a series needs the same number of rounds for each metric, and one at least: {lengths}")
         if not all(np.isfinite(getattr(self, name)).all() for name in ("cpu_ms", "p95_ms", "p50_ms")):
-            raise ValueError("a round without a figure: nothing was judged in it")
+            raise ValueError("a round without a metric: nothing was judged in it")
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Series:
@@ -70,9 +70,9 @@ class Finding:
 
     Attributes:
         base, now: medians.
-        ratio: `now` of `base`; the median of the rounds' own ratios, where the contenders took turns.
+        ratio: `now` of `base`; the median of the rounds' own ratios, where the candidates took turns.
         low, high: spread of the ratio.
-        verdict: `worse` fails the gate. `noise`: past the allowance, but the spread explains it.
+        verdict: `worse` fails the check. `noise`: past the allowance, but the spread explains it.
     """
 
     model: str

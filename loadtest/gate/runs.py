@@ -1,4 +1,4 @@
-"""Who is compared by the gate, and how they take turns."""
+"""The candidates of the perf-regression check, and how they take turns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GateError(RuntimeError):
 
 
 def measure_in_turns(
-    contenders: Mapping[str, TorchServe],
+    candidates: Mapping[str, TorchServe],
     models: Sequence[str],
     clip: bytes,
     *,
@@ -32,22 +32,22 @@ def measure_in_turns(
     n_callers: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, list[Run]]]:
-    """Runs by contender and model, a run a round; in every round each contender has its turn, and each begins in turn.
+    """Runs by candidate and model, a run a round; in every round each candidate has its turn, and each begins in turn.
 
     Raises:
         GateError: a request was not judged.
     """
     loads = {
         (name, model): Load(server, model, clip, f"gate, {model}")
-        for name, server in contenders.items()
+        for name, server in candidates.items()
         for model in models
     }
-    runs: dict[str, dict[str, list[Run]]] = {name: {model: [] for model in models} for name in contenders}
+    runs: dict[str, dict[str, list[Run]]] = {name: {model: [] for model in models} for name in candidates}
     bar = progress.add_task("", total=n_rounds * len(loads)) if progress else None
     for load in loads.values():
         _checked(load.closed("warm-up", n_requests=N_WARM_UP, n_callers=n_callers))
     for number in range(n_rounds):
-        names = list(contenders)[:: 1 if number % 2 else -1]
+        names = list(candidates)[:: 1 if number % 2 else -1]
         for model in models:
             for name in names:
                 if progress and bar is not None:

@@ -2,7 +2,7 @@
 
     python -m loadtest.measure.cache_cost [--clip FILE] [--repeats N] [--misses N] [--write]
 
-It starts a server of its own on the built archives. Every contender takes its turn, so that what else the machine does
+It starts a server of its own on the built archives. Every candidate takes its turn, so that what else the machine does
 hits all of them alike. A lone request waits the batch delay of its model, so the hashing handler has the same; both are
 measured without one as well.
 """
@@ -59,13 +59,13 @@ class Served:
     Attributes:
         name: model name on the server.
         source: archive of the project that it is made of; empty for the hashing handler.
-        floor: model that shows what receiving and hashing costs under the same batch settings.
+        baseline: model that shows what receiving and hashing costs under the same batch settings.
         settings: what differs in its model configuration.
     """
 
     name: str
     source: str
-    floor: str
+    baseline: str
     settings: dict[str, Any]
 
 
@@ -135,10 +135,12 @@ def cost_table(times: dict[str, dict[str, list[float]]], clip: Path) -> Table:
     for served in SERVED:
         if not served.source:
             continue
-        floor = statistics.median(times[served.floor]["hit"])
+        baseline = statistics.median(times[served.baseline]["hit"])
         hit, miss = (statistics.median(times[served.name][outcome]) for outcome in ("hit", "miss"))
         name = served.name + (" (no batch delay)" if served.settings is ALONE else "")
-        table.add_row(name, f"{floor:.2f}", f"{hit:.2f}", f"{hit / floor:.2f}", f"{miss:.1f}", f"{miss / hit:.0f}")
+        table.add_row(
+            name, f"{baseline:.2f}", f"{hit:.2f}", f"{hit / baseline:.2f}", f"{miss:.1f}", f"{miss / hit:.0f}"
+        )
     return table
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from operations.settings import PROJECT_DIR
 
 
-def bare_cpu_ms(model: str, clip: Path, seconds: float) -> float:
+def in_process_cpu_ms(model: str, clip: Path, seconds: float) -> float:
     """Processor milliseconds of one clip, measured in a process of its own.
 
     Raises:
         RuntimeError: the loop does not run.
     """
-    command = [sys.executable, "-m", "loadtest.peers.bare_loop", model, str(clip.parent), str(clip)]
+    command = [sys.executable, "-m", "loadtest.peers.in_process_loop", model, str(clip.parent), str(clip)]
     orders = [{"n_in_flight": 1, "seconds": 1.0}, {"n_in_flight": 1, "seconds": seconds}]  # the first warms up
     done = subprocess.run(
         command,

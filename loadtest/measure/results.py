@@ -30,13 +30,13 @@ class Sample:
         scheduled_s: when it was meant to be sent: its latency counts from here, however late the caller was.
             Equal to `sent_s` where a caller waits for its last answer before it asks again.
         sent_s, done_s: when it was, and when its answer was there; seconds after the run's start.
-        outcome: `judged`, the code of a refusal, `wrong answer` (of another upload), `wrong verdict` (not the
+        outcome: `judged`, an error code, `wrong answer` (of another upload), `wrong verdict` (not the
             reference's), or the error that the caller saw.
         cache: as the answer says: `hit`, `miss`, `off`; empty where there was none.
         timings_s: stages of the request as the answer tells them, such as `decode`, `faces`, `forward`.
         processing_s: from the worker's first look at the request to its answer, as the answer tells it.
         phase: part of the scenario, such as `before` and `after` a roll-out; empty where it has none.
-        expected: the outcome that the reference has for this file: a refusal, where it is a damaged one.
+        expected: the outcome that the reference has for this file: an error, where it is a damaged one.
     """
 
     model: str
@@ -214,7 +214,7 @@ class Row:
         name: what is measured, such as `video quantized`.
         quantity: of it, such as `accuracy`, `latency p50`, `size`.
         unit: of all its values, such as `ms`, `MiB`, `share`; empty for ratios.
-        classic: what such a system commonly claims, in words.
+        classic: the reference: what is claimed of such systems, in words.
         target: what we want to hold.
         bound: whether the target is the most (`<=`) or the least (`>=`) that holds.
         measured: None where it could not be measured here.

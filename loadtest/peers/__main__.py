@@ -2,9 +2,9 @@
 
     python -m loadtest.peers                                  three models, all peers: about 7 minutes
     python -m loadtest.peers --quick                          two models, short turns: about 2 minutes
-    python -m loadtest.peers --models audio --contenders ours litserve --in-flight 1 4 16
+    python -m loadtest.peers --models audio --candidates ours litserve --in-flight 1 4 16
 
-Every contender serves one model with the batch size, delay, workers and threads of config/<model>.yaml, and remembers
+Every candidate serves one model with the batch size, delay, workers and threads of config/<model>.yaml, and remembers
 nothing. All run at the same time on the same cores, with the client; one is under load while the others rest, in turns
 whose order rotates. First the verdicts on the clip must be equal. `tiny` is a network that costs next to nothing, on
 12 KiB: what it shows is the server. Figures go to build/peers/: results.json, table.md, peers.png.
@@ -23,19 +23,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtest.peers.candidates import CONTENDERS, PEERS_PYTHON, Contender, Peer
+from loadtest.peers.candidates import CANDIDATES, PEERS_PYTHON, Candidate, Peer
 from loadtest.peers.comparison import Plan, Standing, compare, n_steps
 from loadtest.peers.report import Report, describe
 from loadtest.peers.workload import MODELS, PROJECT_DIR
 
 OUTPUT = PROJECT_DIR / "build" / "peers"
 USUAL_MODELS, QUICK_MODELS = ("tiny", "audio", "ensemble"), ("tiny", "audio")
-NAMES = {"ours": CONTENDERS[0], "litserve": CONTENDERS[1], "bentoml": CONTENDERS[2], "ray": CONTENDERS[3]}
-NAMES |= {"bare": CONTENDERS[4]}
+NAMES = {"ours": CANDIDATES[0], "litserve": CANDIDATES[1], "bentoml": CANDIDATES[2], "ray": CANDIDATES[3]}
+NAMES |= {"in-process": CANDIDATES[4]}
 QUICK = Plan(seconds=1.0, warm_up_s=1.5, n_repeats=2)
 
 
-def run(models: Sequence[str], kinds: Sequence[type[Contender]], clip: Path, plan: Plan, console: Console) -> Report:
+def run(models: Sequence[str], kinds: Sequence[type[Candidate]], clip: Path, plan: Plan, console: Console) -> Report:
     """Compares on one model after the other."""
     standings: list[Standing] = []
     columns = (TextColumn("{task.description:44}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--models", nargs="+", choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)} (all but video)"
     )
     parser.add_argument(
-        "--contenders", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help=f"of {', '.join(NAMES)}"
+        "--candidates", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help=f"of {', '.join(NAMES)}"
     )
     parser.add_argument("--quick", action="store_true", help="fewer models and short turns; not for publishing")
     parser.add_argument(
@@ -67,13 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--in-flight", type=int, nargs="+", metavar="N", help="requests under way (1 8)")
     parser.add_argument("--seconds", type=float, metavar="S", help="of one turn under load")
-    parser.add_argument("--repeats", type=int, metavar="N", help="turns of each contender at each load")
+    parser.add_argument("--repeats", type=int, metavar="N", help="turns of each candidate at each load")
     parser.add_argument(
         "--cores", type=int, nargs="+", metavar="CORE", help="numbers of the cores that all share (all that are free)"
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR", help="where figures go (%(default)s)")
     options = parser.parse_args(arguments)
-    kinds = [NAMES[name] for name in dict.fromkeys(options.contenders)]
+    kinds = [NAMES[name] for name in dict.fromkeys(options.candidates)]
     if not options.clip.exists():
         parser.error(f"{options.clip} is not there; `make sample` makes it")
     if any(issubclass(kind, Peer) for kind in kinds) and not PEERS_PYTHON.exists():

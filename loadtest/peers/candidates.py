@@ -26,7 +26,7 @@ NO_CACHE = {"handler": {"cache": {"max_items": 0}}}
 QUIET = {"BENTOML_DO_NOT_TRACK": "True", "RAY_USAGE_STATS_ENABLED": "0"}  # no reports to their makers
 
 
-class Contender(ABC):
+class Candidate(ABC):
     """One way to serve one model.
 
     Args:
@@ -70,7 +70,7 @@ class Contender(ABC):
         return payload(self.model, self.content)
 
 
-class Server(Contender):
+class Server(Candidate):
     """One that is reached over HTTP."""
 
     path: ClassVar[str] = "/predict"
@@ -239,7 +239,7 @@ class RayServe(Peer):
         return [str(PEERS_PYTHON), *program]
 
 
-class BareLoop(Contender):
+class InProcessLoop(Candidate):
     """The model in a loop: what is left when there is no server."""
 
     name, package = "in-process baseline", ""
@@ -251,7 +251,7 @@ class BareLoop(Contender):
         self.log = self.directory / "console.log"
         with self.log.open("w") as console:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "loadtest.peers.bare_loop", self.model, str(self.directory.parent), *clip],
+                [sys.executable, "-m", "loadtest.peers.in_process_loop", self.model, str(self.directory.parent), *clip],
                 cwd=PROJECT_DIR,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -285,14 +285,14 @@ class BareLoop(Contender):
         return json.loads(line)
 
 
-CONTENDERS: tuple[type[Contender], ...] = (Ours, LitServe, BentoML, RayServe, BareLoop)
+CANDIDATES: tuple[type[Candidate], ...] = (Ours, LitServe, BentoML, RayServe, InProcessLoop)
 
 
-def _wait(is_ready: Callable[[], bool], contender: Peer) -> None:
+def _wait(is_ready: Callable[[], bool], candidate: Peer) -> None:
     deadline = time.monotonic() + STARTUP_TIMEOUT_S
     while not is_ready():
         if time.monotonic() > deadline:
-            raise PeerError(f"{contender.name} was not ready after {STARTUP_TIMEOUT_S:g} s:\n{_tail(contender.log)}")
+            raise PeerError(f"{candidate.name} was not ready after {STARTUP_TIMEOUT_S:g} s:\n{_tail(candidate.log)}")
         time.sleep(0.2)
 
 

@@ -1,4 +1,4 @@
-"""All contenders under the same load, in turns."""
+"""All candidates under the same load, in turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtest.peers.candidates import Contender
+from loadtest.peers.candidates import Candidate
 from loadtest.peers.closed_loop import PeerError, Window
 from loadtest.peers.tiny_net import save_tiny_net
 from loadtest.peers.workload import serving_of
@@ -28,8 +28,8 @@ class Plan:
     Attributes:
         n_in_flight: requests under way, one row of the table each.
         seconds: of one turn under load.
-        warm_up_s: of each contender under full load before anything counts.
-        n_repeats: turns of each contender; figures are medians over them.
+        warm_up_s: of each candidate under full load before anything counts.
+        n_repeats: turns of each candidate; figures are medians over them.
     """
 
     n_in_flight: tuple[int, ...] = (1, 8)
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass
 class Standing:
-    """One contender with one model.
+    """One candidate with one model.
 
     Attributes:
         p_fake: of the clip; None before it has answered.
@@ -57,7 +57,7 @@ class Standing:
         problem: why its figures do not count; empty where they do.
     """
 
-    contender: str
+    candidate: str
     model: str
     options: str
     p_fake: float | None = None
@@ -86,7 +86,7 @@ class Standing:
                 load[name] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
             loads.append(load)
         return {
-            "contender": self.contender,
+            "candidate": self.candidate,
             "model": self.model,
             "options": self.options,
             "p_fake": self.p_fake,
@@ -101,7 +101,7 @@ def p_fake_of(answer: bytes) -> float:
     """P(fake) in the body of an answer; BentoML wraps it in a list.
 
     Raises:
-        PeerError: there is none, as in a refusal.
+        PeerError: there is none, as in an error.
     """
     try:
         body = json.loads(answer)
@@ -113,9 +113,9 @@ def p_fake_of(answer: bytes) -> float:
 
 
 def compare(
-    model: str, kinds: Sequence[type[Contender]], clip: Path, plan: Plan, advance: Callable[[str], None]
+    model: str, kinds: Sequence[type[Candidate]], clip: Path, plan: Plan, advance: Callable[[str], None]
 ) -> list[Standing]:
-    """Starts every contender, checks that all of them judge alike, and takes their figures in turns.
+    """Starts every candidate, checks that all of them judge alike, and takes their figures in turns.
 
     One that fails gets its problem written down, and the others go on.
 
@@ -129,77 +129,77 @@ def compare(
         if model == "tiny":
             save_tiny_net(directory)
         advance(f"{model}: starting")
-        contenders = {}
+        candidates = {}
         for number, kind in enumerate(kinds):
-            contender = kind(model, directory / str(number), clip)
+            candidate = kind(model, directory / str(number), clip)
             with _noting(standings[kind]):
-                contender.start()
-                running.callback(_stop, contender)
-                contenders[kind] = contender
-        for kind in contenders:
+                candidate.start()
+                running.callback(_stop, candidate)
+                candidates[kind] = candidate
+        for kind in candidates:
             advance(f"{model}: {kind.name} warms up")
             with _noting(standings[kind]):
-                contenders[kind].wait_until_ready()
-                standings[kind].p_fake = p_fake_of(contenders[kind].measure(1, 0.0).answers[0])
-                contenders[kind].measure(max(plan.n_in_flight), plan.warm_up_s)
+                candidates[kind].wait_until_ready()
+                standings[kind].p_fake = p_fake_of(candidates[kind].measure(1, 0.0).answers[0])
+                candidates[kind].measure(max(plan.n_in_flight), plan.warm_up_s)
         _hold_against(standings, kinds[0])
         sound = [kind for kind in kinds if not standings[kind].problem]
-        _rest({kind: contenders[kind] for kind in sound}, standings)
+        _rest({kind: candidates[kind] for kind in sound}, standings)
         for turn in range(plan.n_repeats):
             for n_in_flight in plan.n_in_flight:
                 for kind in rotated(sound, turn):
                     advance(f"{model}: {kind.name}, {n_in_flight} in flight, turn {turn + 1}")
                     with _noting(standings[kind]):
-                        _take_turn(contenders[kind], standings[kind], n_in_flight, plan.seconds)
+                        _take_turn(candidates[kind], standings[kind], n_in_flight, plan.seconds)
                 sound = [kind for kind in sound if not standings[kind].problem]
     return list(standings.values())
 
 
-def rotated(kinds: Sequence[type[Contender]], turn: int) -> list[type[Contender]]:
+def rotated(kinds: Sequence[type[Candidate]], turn: int) -> list[type[Candidate]]:
     """The order of a turn: each time another one begins."""
     start = turn % max(1, len(kinds))
     return [*kinds[start:], *kinds[:start]]
 
 
-def n_steps(n_contenders: int, plan: Plan) -> int:
+def n_steps(n_candidates: int, plan: Plan) -> int:
     """How often `compare` calls `advance` when nothing fails."""
-    return 1 + n_contenders + n_contenders * len(plan.n_in_flight) * plan.n_repeats
+    return 1 + n_candidates + n_candidates * len(plan.n_in_flight) * plan.n_repeats
 
 
-def _take_turn(contender: Contender, standing: Standing, n_in_flight: int, seconds: float) -> None:
-    window = contender.measure(n_in_flight, seconds)
-    standing.memory_bytes = max(standing.memory_bytes, contender.tree.memory_bytes())
+def _take_turn(candidate: Candidate, standing: Standing, n_in_flight: int, seconds: float) -> None:
+    window = candidate.measure(n_in_flight, seconds)
+    standing.memory_bytes = max(standing.memory_bytes, candidate.tree.memory_bytes())
     standing.windows.setdefault(n_in_flight, []).append(window)
     for answer in window.answers:
         if abs(p_fake_of(answer) - standing.p_fake) > TOLERANCE:
             raise PeerError(f"under load it answered {p_fake_of(answer)}, alone {standing.p_fake}")
 
 
-def _hold_against(standings: dict[type[Contender], Standing], reference: type[Contender]) -> None:
+def _hold_against(standings: dict[type[Candidate], Standing], reference: type[Candidate]) -> None:
     expected = standings[reference].p_fake
     for standing in standings.values():
         if standing.p_fake is not None and expected is not None and abs(standing.p_fake - expected) > TOLERANCE:
             standing.problem = f"its verdict differs: p_fake {standing.p_fake}, ours {expected}"
 
 
-def _rest(contenders: dict[type[Contender], Contender], standings: dict[type[Contender], Standing]) -> None:
+def _rest(candidates: dict[type[Candidate], Candidate], standings: dict[type[Candidate], Standing]) -> None:
     """What each uses while nobody asks anything of any."""
-    before_s = {kind: contender.tree.cpu_s() for kind, contender in contenders.items()}
+    before_s = {kind: candidate.tree.cpu_s() for kind, candidate in candidates.items()}
     time.sleep(REST_S)
-    for kind, contender in contenders.items():
-        standings[kind].rest_ms_per_s = 1e3 * (contender.tree.cpu_s() - before_s[kind]) / REST_S
+    for kind, candidate in candidates.items():
+        standings[kind].rest_ms_per_s = 1e3 * (candidate.tree.cpu_s() - before_s[kind]) / REST_S
 
 
-def _stop(contender: Contender) -> None:
+def _stop(candidate: Candidate) -> None:
     try:
-        contender.stop()
+        candidate.stop()
     except Exception as error:  # the others are still to be stopped
-        print(f"{contender.name} would not stop: {error}")
+        print(f"{candidate.name} would not stop: {error}")
 
 
 @contextmanager
 def _noting(standing: Standing) -> Iterator[None]:
-    """What goes wrong inside becomes the contender's problem."""
+    """What goes wrong inside becomes the candidate's problem."""
     try:
         yield
     except (PeerError, ServerError, OSError) as error:

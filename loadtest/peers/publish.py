@@ -45,7 +45,7 @@ def publish(results: Path, document: Path) -> list[str]:
         raise PublishError(f"nothing was measured in {results}; run `make peers`")
     if (results / RESULTS_FILE).exists():
         standings = json.loads((results / RESULTS_FILE).read_text())["standings"]
-        if invalid := [f"{entry['contender']} with {entry['model']}" for entry in standings if entry["problem"]]:
+        if invalid := [f"{entry['candidate']} with {entry['model']}" for entry in standings if entry["problem"]]:
             raise PublishError(f"not valid: {', '.join(invalid)}; see {results / TABLE_FILE}")
     text = document.read_text()
     for section, table in found.items():

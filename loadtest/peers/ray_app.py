@@ -1,6 +1,6 @@
 """The model behind Ray Serve: `python -m loadtest.peers.ray_app MODEL PORT DIRECTORY`.
 
-On is what its documentation offers for throughput: batches, and in the environment, which `contenders.py` sets,
+On is what its documentation offers for throughput: batches, and in the environment, which `candidates.py` sets,
 RAY_SERVE_THROUGHPUT_OPTIMIZED and RAY_SERVE_ENABLE_HA_PROXY. The batch runs in a thread, so that the replica's event
 loop goes on taking requests in.
 """

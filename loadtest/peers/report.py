@@ -14,7 +14,7 @@ from rich.table import Table
 
 from loadtest.measure.machine import describe_machine
 from loadtest.measure.results import Machine
-from loadtest.peers.candidates import PEERS_PYTHON, BareLoop, Contender, Peer
+from loadtest.peers.candidates import PEERS_PYTHON, Candidate, InProcessLoop, Peer
 from loadtest.peers.comparison import Plan
 from loadtest.peers.workload import PROJECT_DIR
 
@@ -30,7 +30,7 @@ class Report:
     Attributes:
         machine: where, with what, and when.
         plan: how long and how often.
-        standings: what `Standing.to_dict` gives, one for each contender and model, ours before its peers.
+        standings: what `Standing.to_dict` gives, one for each candidate and model, ours before its peers.
     """
 
     machine: Machine
@@ -41,7 +41,7 @@ class Report:
     def problems(self) -> list[str]:
         """One sentence for each row that does not count."""
         return [
-            f"{standing['contender']}, {standing['model']}: {standing['problem']}"
+            f"{standing['candidate']}, {standing['model']}: {standing['problem']}"
             for standing in self.standings
             if standing["problem"]
         ]
@@ -53,22 +53,24 @@ class Report:
     def rows(self, model: str, n_in_flight: int) -> Iterator[list[str]]:
         """The cells of one table, in the order of HEADINGS; those of an invalid row say why."""
         standings = [standing for standing in self.standings if standing["model"] == model]
-        floor = next((_load(entry, n_in_flight) for entry in standings if entry["contender"] == BareLoop.name), None)
+        baseline = next(
+            (_load(entry, n_in_flight) for entry in standings if entry["candidate"] == InProcessLoop.name), None
+        )
         for standing in standings:
             load = _load(standing, n_in_flight)
             if standing["problem"] or load is None:
                 reason = (standing["problem"] or "not measured").splitlines()[0]
-                yield [standing["contender"], f"not valid: {reason}", *[""] * (len(HEADINGS) - 2)]
+                yield [standing["candidate"], f"not valid: {reason}", *[""] * (len(HEADINGS) - 2)]
                 continue
             cpu_ms = load["cpu_ms"]["median"]
-            served = standing["contender"] != BareLoop.name
+            served = standing["candidate"] != InProcessLoop.name
             yield [
-                standing["contender"],
+                standing["candidate"],
                 _rounded(load["rate_rps"]["median"]),
                 _rounded(load["p50_ms"]["median"]),
                 _rounded(load["p95_ms"]["median"]),
                 f"{_rounded(cpu_ms)} ({_rounded(load['cpu_ms']['min'])}–{_rounded(load['cpu_ms']['max'])})",
-                f"{cpu_ms / floor['cpu_ms']['median']:.2f}" if floor else "",
+                f"{cpu_ms / baseline['cpu_ms']['median']:.2f}" if baseline else "",
                 f"{standing['memory_mib']:.0f}",
                 f"{standing['rest_ms_per_s']:.1f}" if served else "",
             ]
@@ -94,7 +96,7 @@ class Report:
                 lines += [f"| {' | '.join(row)} |" for row in self.rows(model, n_in_flight)]
                 blocks.append("\n".join(lines))
         served = dict.fromkeys((entry["model"], entry["options"].partition("; ")[0]) for entry in self.standings)
-        options = dict.fromkeys((entry["contender"], entry["options"].partition("; ")[2]) for entry in self.standings)
+        options = dict.fromkeys((entry["candidate"], entry["options"].partition("; ")[2]) for entry in self.standings)
         blocks.append("\n".join(f"- {name}: {text}" for name, text in (*served, *options)))
         return "\n\n".join(blocks) + "\n"
 
@@ -115,7 +117,7 @@ class Report:
 
 
 def draw(report: Report, path: Path) -> None:
-    """CPU time and throughput of every contender under the highest load, a column of panels a model."""
+    """CPU time and throughput of every candidate under the highest load, a column of panels a model."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -126,7 +128,7 @@ def draw(report: Report, path: Path) -> None:
     figure, axes = pyplot.subplots(2, len(report.models), figsize=(4.2 * len(report.models), 5.6), squeeze=False)
     for column, model in enumerate(report.models):
         valid = [entry for entry in report.standings if entry["model"] == model and not entry["problem"]]
-        loads = {entry["contender"]: _load(entry, n_in_flight) for entry in valid}
+        loads = {entry["candidate"]: _load(entry, n_in_flight) for entry in valid}
         names = [name for name, load in loads.items() if load]
         for row, (key, label) in enumerate(figures):
             panel = axes[row, column]
@@ -152,7 +154,7 @@ def draw(report: Report, path: Path) -> None:
     pyplot.close(figure)
 
 
-def describe(models: Sequence[str], kinds: Sequence[type[Contender]]) -> Machine:
+def describe(models: Sequence[str], kinds: Sequence[type[Candidate]]) -> Machine:
     """This machine, the versions of everything that serves, and the digests of the archives that were copied."""
     peers = [kind.package for kind in kinds if issubclass(kind, Peer)]
     machine = describe_machine(PROJECT_DIR / "archives" / f"{model}.mar" for model in models if model != "tiny")

@@ -33,20 +33,20 @@ class Evidence:
     Attributes:
         runs: those that count.
         records: model -> `deepdetect.json` of its archive.
-        bare_cpu_ms: model -> processor milliseconds of one clip in a loop without a server.
+        in_process_cpu_ms: model -> processor milliseconds of one clip in a loop without a server.
         has_gpu: whether this machine has one.
     """
 
     runs: Sequence[Run]
     records: Mapping[str, Mapping[str, Any]]
-    bare_cpu_ms: Mapping[str, float]
+    in_process_cpu_ms: Mapping[str, float]
     has_gpu: bool
 
     @classmethod
-    def of(cls, runs: Sequence[Run], archives: Path, bare_cpu_ms: Mapping[str, float], has_gpu: bool) -> Evidence:
+    def of(cls, runs: Sequence[Run], archives: Path, in_process_cpu_ms: Mapping[str, float], has_gpu: bool) -> Evidence:
         """Reads the archives of the project."""
         records = {model: read_archive(archives / f"{model}.mar").record for model in ("video", "audio", "ensemble")}
-        return cls([run for run in runs if run.is_valid], records, bare_cpu_ms, has_gpu)
+        return cls([run for run in runs if run.is_valid], records, in_process_cpu_ms, has_gpu)
 
     def artifact(self, model: str) -> Mapping[str, Any]:
         return self.records[model]["artifacts"][model]
@@ -123,7 +123,7 @@ def repeat(evidence: Evidence) -> Measured:
 
 
 def cache_speedup(evidence: Evidence) -> Measured:
-    """Median of the misses over that of the hits, in the same run."""
+    """Median of cache misses over that of cache hits, in the same run."""
     misses = _median_of(evidence, "cached", "ensemble", lambda run: 1e3 * run.percentile_s(50, cache="miss"))
     hits = repeat(evidence)
     return _ratio(misses, hits, "a lone request waits the batch delay, hit or miss")
@@ -137,13 +137,17 @@ def length(evidence: Evidence) -> Measured:
 
 def overhead(evidence: Evidence, model: str) -> Measured:
     """Processor time of a served request over that of the same clip in a loop of the same engine, one at a time."""
-    bare_ms = evidence.bare_cpu_ms.get(model)
+    in_process_ms = evidence.in_process_cpu_ms.get(model)
     served = _median_of(evidence, "single", model, lambda run: run.cpu_ms)
-    if bare_ms is None:
+    if in_process_ms is None:
         return Measured(None, note="no loop without a server was run")
     if served.value is None:
         return served
-    return _ratio(served, Measured(bare_ms), f"{served.value:.0f} ms of the server's processes, {bare_ms:.0f} ms bare")
+    return _ratio(
+        served,
+        Measured(in_process_ms),
+        f"{served.value:.0f} ms of the server's processes, {in_process_ms:.0f} ms in-process",
+    )
 
 
 def gpu(evidence: Evidence) -> Measured:

@@ -14,7 +14,7 @@ def facts(
     runs: Sequence[Run],
     scenarios: Mapping[str, Scenario],
     brackets: Mapping[str, Bracket],
-    bare_ms: Mapping[str, float],
+    in_process_ms: Mapping[str, float],
 ) -> dict[str, float]:
     """Name -> figure; the names carry the units.
 
@@ -22,7 +22,7 @@ def facts(
         runs: all of them; what does not count is left out.
         scenarios: that they are of, by name.
         brackets: model -> between which rates the `server` scenario stops keeping its latency.
-        bare_ms: model -> processor milliseconds of a clip without a server.
+        in_process_ms: model -> processor milliseconds of a clip without a server.
     """
     found: dict[str, float] = {}
     for run in runs:
@@ -48,5 +48,5 @@ def facts(
         found[f"{scenario.name}, {label}: largest rate with {limit}, 1/s"] = bracket.holds_hz
         if bracket.fails_hz < math.inf:
             found[f"{scenario.name}, {label}: a rate that is too high, 1/s"] = bracket.fails_hz
-    found |= {f"a loop without a server, {model}: CPU of a clip, ms": value for model, value in bare_ms.items()}
+    found |= {f"a loop without a server, {model}: CPU of a clip, ms": value for model, value in in_process_ms.items()}
     return found

@@ -15,7 +15,7 @@ COLOURS = {"holds": "green", "missed": "red", "not measured": "yellow"}
 
 def rows_table(rows: Iterable[Row]) -> Table:
     """The benchmark table."""
-    table = Table("what", "quantity", "commonly", "target", "measured", "spread", "verdict", title="benchmarks")
+    table = Table("what", "quantity", "reference", "target", "measured", "spread", "verdict", title="benchmarks")
     for row in rows:
         spread = spread_text(row) if row.spread else ""
         verdict = f"[{COLOURS[row.verdict]}]{row.verdict}"

@@ -99,8 +99,8 @@ class Call:
     Attributes:
         kind: what was sent, such as `good` or `hostile`.
         sent_s, done_s: on the clock of `time.perf_counter`.
-        outcome: `judged`, the code of a refusal, `wrong answer`, or the error that the client raised.
-        is_answer: whether it is an answer or a refusal in the contract, rather than a failed call.
+        outcome: `judged`, an error code, `wrong answer`, or the error that the client raised.
+        is_answer: whether it is an answer or an error of the contract, rather than a failed call.
     """
 
     kind: str

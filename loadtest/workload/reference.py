@@ -25,7 +25,7 @@ from operations.settings import PROJECT_DIR
 FILE = "reference.json"
 TOLERANCE = 1e-3  # of p_fake: a batch adds up in another order than a single clip
 WRONG_ANSWER, WRONG_VERDICT = "wrong answer", "wrong verdict"
-OF_THE_SERVER = {"draining", "internal", "decode_timeout"}  # refusals that say nothing of the file
+OF_THE_SERVER = {"draining", "internal", "decode_timeout"}  # errors that say nothing of the file
 # Options of `deepdetect detect` that make it judge as a model of the load test does.
 DETECTORS = {
     "video": ("--modality", "video"),
@@ -43,7 +43,7 @@ class Judgement:
     """What one model makes of one file.
 
     Attributes:
-        outcome: `judged`, or the code of the refusal.
+        outcome: `judged`, or its error code.
         prediction, p_fake: of a file that is judged.
     """
 

@@ -53,7 +53,7 @@ class Scenario:
         warm_up_s: of the same load before that, which is not measured.
         rounds: how often it is repeated, all models in turns.
         rate_hz: of all sources of an open loop together; of a `server`, the first rate that is tried.
-        slo_p95_s: latency that 95 of 100 requests must keep, refusals and failures counted as late.
+        slo_p95_s: latency that 95 of 100 requests must keep, errors and failures counted as late.
         precision: of a `server`: the search ends between two rates that differ by this factor.
         max_trials: it ends after so many rates, too.
         burst_at_s: when, after the start of the measured part, `burst_size` requests come at once.

@@ -103,7 +103,7 @@ class Source:
 
 
 def outcome_of(answer: Mapping[str, Any], upload: Upload) -> str:
-    """`judged`, the code of a refusal, or what is wrong with the answer."""
+    """`judged`, an error code, or what is wrong with the answer."""
     if "error" not in answer and answer["sha256"] != upload.sha256:
         return WRONG_ANSWER
     return upload.expected.outcome_of(answer, TOLERANCE) if upload.expected else Judgement.of(answer).outcome

@@ -38,8 +38,8 @@ def judge(base: TorchServe, now: TorchServe, clip: bytes) -> list[Finding]:
     """As the gate does: a second series where the first one finds something worse."""
 
     def findings() -> list[Finding]:
-        contenders = {"baseline": base, "now": now}
-        runs = measure_in_turns(contenders, [MODEL], clip, n_rounds=N_ROUNDS, n_requests=N_REQUESTS)
+        candidates = {"baseline": base, "now": now}
+        runs = measure_in_turns(candidates, [MODEL], clip, n_rounds=N_ROUNDS, n_requests=N_REQUESTS)
         series = {name: Series.of(each[MODEL]) for name, each in runs.items()}
         return compare(MODEL, series["baseline"], series["now"], in_turns=True)
 

@@ -12,7 +12,7 @@ from model_defs.networks.artifact import Artifact, load_artifact
 from tests.training.artifacts import AUDIO_SPEC
 from training.data.datasets import load_dataset, select
 from training.data.prepared import prepare
-from training.evaluate import TEST_NOTE, contenders_of, evaluate, main
+from training.evaluate import TEST_NOTE, candidates_of, evaluate, main
 from training.evaluation.file_scores import ScoreCache
 from training.evaluation.report_tables import Resampling
 from training.evaluation.scores import score_clips
@@ -59,12 +59,15 @@ def test_report_has_its_parts(report, report_folder):
         assert all(len(one["sha256"]) == 64 for one in part["artifacts"].values())
         assert all(len(curve) == 3 for curves in part["robustness"]["damage"].values() for curve in curves.values())
         assert len(part["robustness"]["attacks"]) == 3
-        assert part["splits"]["val"]["floor"]["counts"] == part["splits"]["val"]["models"][f"{modality} fp32"]["counts"]
+        assert (
+            part["splits"]["val"]["metadata_baseline"]["counts"]
+            == part["splits"]["val"]["models"][f"{modality} fp32"]["counts"]
+        )
     assert set(report["modalities"]["audio"]["splits"]["val"]["models"]) == {"audio fp32", "audio int8"}
     assert set(report["ensemble"]["fusion"]) == {"configured", "fitted"}
     assert report["data"]["audio"]["clips"] == 4
     page = (report_folder / "report.html").read_text()
-    assert page.count("metadata alone") == 2
+    assert page.count("metadata baseline") == 2
     assert page.count("data:image/png;base64,") >= 8
     assert "http" not in page.replace("<!doctype html>", "")  # nothing is fetched
     assert "| val | audio fp32 | 4 | 2 | 4 | 1.000" in (report_folder / "report.md").read_text()
@@ -76,7 +79,7 @@ def test_test_split_is_closed_unless_it_is_asked_for(report, data, audio_artifac
     cache = ScoreCache(tmp_path / "scores.jsonl")
     as_test = [replace(clip, split="test") for clip in select(data["audio"], "train")]
     found = evaluate(
-        contenders_of([audio_artifact]),
+        candidates_of([audio_artifact]),
         {"audio": [*data["audio"], *as_test]},
         cache,
         splits=("val", "test"),
@@ -87,14 +90,14 @@ def test_test_split_is_closed_unless_it_is_asked_for(report, data, audio_artifac
     rows = found["modalities"]["audio"]["thresholds"]["audio fp32"]
     assert [row["false_alarm_rate"] for row in rows] == [0.01, 0.05, 0.1]
     assert set(rows[0]["splits"]) == {"val", "test"}
-    assert rows[0]["splits"]["val"]["false_alarms"] == 0.0
+    assert rows[0]["splits"]["val"]["fpr"] == 0.0
     assert "robustness" not in found["modalities"]["audio"]
 
 
 def test_what_was_scored_is_not_scored_again(data, audio_artifact, tmp_path, monkeypatch):
     def run():
         cache = ScoreCache(tmp_path / "scores.jsonl")
-        found = evaluate(contenders_of([audio_artifact]), data, cache, quick=True, n_robustness_clips=2, resampling=FEW)
+        found = evaluate(candidates_of([audio_artifact]), data, cache, quick=True, n_robustness_clips=2, resampling=FEW)
         return found["modalities"]
 
     first = run()
@@ -114,9 +117,9 @@ def test_broken_file_is_left_out_of_everything(data, audio_artifact, video_artif
         path = tmp_path / f"broken_{modality}"
         path.write_bytes(b"no media " + modality.encode())
         broken[modality] = [*clips, replace(select(clips, "val")[0], path=path)]
-    contenders = contenders_of([video_artifact, audio_artifact])
+    candidates = candidates_of([video_artifact, audio_artifact])
     cache = ScoreCache(tmp_path / "scores.jsonl")
-    found = evaluate(contenders, broken, cache, quick=True, n_robustness_clips=8, resampling=FEW)
+    found = evaluate(candidates, broken, cache, quick=True, n_robustness_clips=8, resampling=FEW)
     for modality, n_usable in (("video", 2), ("audio", 4)):
         part = found["modalities"][modality]
         assert sum(part["splits"]["val"]["refused"].values()) == 1

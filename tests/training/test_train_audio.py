@@ -63,7 +63,7 @@ def test_run_ends_with_what_serving_needs(trained):
     exported = trained.with_suffix(".exported")
     _, record = load_weights(trained)
     evaluation = json.loads((exported / "evaluation.json").read_text())
-    assert evaluation["figures"]["val"]["fp32"]["auc"]["value"] == record["val"]["val_auc"]
+    assert evaluation["metrics"]["val"]["fp32"]["auc"]["value"] == record["val"]["val_auc"]
     assert (exported / "MODEL_CARD.md").read_text().startswith("# Model card: mfcc_bigru")
     spec = spec_from_dict(record["spec"])
     for variant in ("fp32", "int8"):

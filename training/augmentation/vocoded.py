@@ -21,7 +21,7 @@ from training.augmentation import vocoders
 from training.data.prepared import PreparedClip, write_atomically
 
 FOLDER = "vocoded"
-SYSTEM = "self-vocoded"  # what a copy's clip names as its forging system, before the vocoder
+SYSTEM = "self-vocoded"  # what a copy's clip names as its generator, before the vocoder
 
 
 def vocoded_copies(

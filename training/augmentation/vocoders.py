@@ -1,4 +1,4 @@
-"""Copy synthesis: real speech taken apart and put together again, as the vocoders of forging systems do.
+"""Copy synthesis: real speech taken apart and put together again, as the vocoders of generators do.
 
     copy = VOCODERS["harmonic"](samples, 16_000, rng)
 

@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     (output / "comparison.md").write_text(comparison.markdown(rows), encoding="utf-8")
     title = f"{options.command}: {work.network}, {len(work.val)} validation clips"
     console = Console()
-    console.width = max(console.width, TABLE_WIDTH)  # figures cut off would be of no use
+    console.width = max(console.width, TABLE_WIDTH)  # metrics cut off would be of no use
     console.print(comparison.table(title, rows))
     print(f"{output}: {', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))}")
     return output

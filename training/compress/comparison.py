@@ -1,4 +1,4 @@
-"""What compression changed: figures, size, time and verdicts of networks side by side; the first is the reference."""
+"""What compression changed: metrics, size, time and verdicts of networks side by side; the first is the reference."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def compare(entries: Sequence[Entry], n_repeats: int = N_REPEATS) -> list[Row]:
         p_fake = calibration.p_fake(own.logits)
         reference = calibrations[entries[0].name].p_fake(first.logits)
         gap = difference(torch.as_tensor(reference), torch.as_tensor(p_fake))
-        figures = summarize(own.labels, p_fake, own.groups, measures=("auc", "eer"))
+        metrics = summarize(own.labels, p_fake, own.groups, measures=("auc", "eer"))
         rows.append(
             Row(
                 entry.name,
-                figures["auc"],
-                figures["eer"],
+                metrics["auc"],
+                metrics["eer"],
                 auc_change(first, own),
                 len(files[entry.name]),
                 _inflated_bytes(files[entry.name]),

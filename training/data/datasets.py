@@ -8,7 +8,7 @@ publishes (FaceForensics++, Celeb-DF, DFDC, ASVspoof, WaveFake, In-the-Wild). Un
 is the folder it lies in, or its file name without suffix when it lies directly in them, so that `real/anna.mp4` and
 `fake/anna.mp4` stay together.
 
-A group on two sides of a split is an error, not a warning: figures from such a split would be wrong and look right.
+A group on two sides of a split is an error, not a warning: metrics from such a split would be wrong and look right.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def find_source(folder: Path, layout: str = "auto") -> Source:
 
 
 def describe(clips: list[Clip]) -> str:
-    """How many clips, groups and forging systems each split holds; one line a split."""
+    """How many clips, groups and generators each split holds; one line a split."""
     lines = []
     for split in SPLITS:
         part = select(clips, split)
@@ -124,5 +124,5 @@ def describe(clips: list[Clip]) -> str:
         groups = len({clip.group for clip in part})
         systems = len({clip.system for clip in part if clip.label and clip.system})
         line = f"{split:5} {counts[0]:6} real {counts[1]:6} fake {groups:6} groups"
-        lines += [line + (f" {systems:4} forging systems" if systems else "")] if part else []
+        lines += [line + (f" {systems:4} generators" if systems else "")] if part else []
     return "\n".join(lines)

@@ -25,7 +25,7 @@ from model_defs.networks.artifact import Artifact
 from model_defs.networks.weights import sha256_of
 from model_defs.spec import VideoSpec
 from training.data.clip import Clip
-from training.evaluation.file_scores import ClipScores, Contender, ScoreCache, network_input, sampled
+from training.evaluation.file_scores import Candidate, ClipScores, ScoreCache, network_input, sampled
 
 STEP_SHARE = 2.5  # PGD's steps together could go so many times as far as the budget (Madry and others)
 
@@ -104,26 +104,26 @@ def _bounds(artifact: Artifact, inputs: Tensor) -> tuple[Tensor, Tensor | None, 
     return 1 / (255 * std), (0 - mean) / std, (1 - mean) / std
 
 
-def score_attacked(contender: Contender, clips: Sequence[Clip], cache: ScoreCache, attack: Attack) -> ClipScores:
+def score_attacked(candidate: Candidate, clips: Sequence[Clip], cache: ScoreCache, attack: Attack) -> ClipScores:
     """Margins of the clips under an attack of their own each."""
     kept, margins, refused = [], [], Counter()
-    for clip in tqdm(clips, f"{contender.modality}, {attack.name}", unit="clip", leave=False):
-        key = cache.key("attack", contender.sha256, sha256_of(clip.path), clip.label, attack.budget, attack.n_steps)
+    for clip in tqdm(clips, f"{candidate.modality}, {attack.name}", unit="clip", leave=False):
+        key = cache.key("attack", candidate.sha256, sha256_of(clip.path), clip.label, attack.budget, attack.n_steps)
         if (record := cache.get(key)) is None:
-            record = _record(contender, clip, attack)
+            record = _record(candidate, clip, attack)
             cache.put(key, record)
         if "error" in record:
             refused[record["error"]] += 1
         else:
             kept.append(clip)
             margins.append(record["margin"])
-    return ClipScores(tuple(kept), {contender.name: np.array(margins)}, dict(refused))
+    return ClipScores(tuple(kept), {candidate.name: np.array(margins)}, dict(refused))
 
 
-def _record(contender: Contender, clip: Clip, attack: Attack) -> dict:
-    artifact = contender.predictor.artifact
+def _record(candidate: Candidate, clip: Clip, attack: Attack) -> dict:
+    artifact = candidate.predictor.artifact
     try:
-        inputs = network_input(artifact, sampled(clip.path)(contender.predictor))
+        inputs = network_input(artifact, sampled(clip.path)(candidate.predictor))
     except DetectionError as error:
         return {"error": error.code.value}
     logits, _ = artifact.forward(perturb(artifact, inputs.clone(), clip.label, attack))

@@ -20,7 +20,7 @@ from model_defs.inference.fusion import fuse
 from model_defs.networks.weights import sha256_of
 from training.data.clip import Clip
 from training.evaluation.degradations import refusing
-from training.evaluation.file_scores import Contender, ScoreCache
+from training.evaluation.file_scores import Candidate, ScoreCache
 
 
 @dataclass(frozen=True)
@@ -96,24 +96,24 @@ def mux(video: Path, sound: Path) -> bytes:
     return file.getvalue()
 
 
-def score_pairs(contenders: Mapping[str, Contender], pairs: Sequence[Pair], cache: ScoreCache) -> PairScores:
+def score_pairs(candidates: Mapping[str, Candidate], pairs: Sequence[Pair], cache: ScoreCache) -> PairScores:
     """Each pair muxed in memory and judged by the engine that serves; pairs that lack a score are left out."""
     engine = load_engine(
-        {modality: contender.path for modality, contender in contenders.items()}, device="cpu", cache=None
+        {modality: candidate.path for modality, candidate in candidates.items()}, device="cpu", cache=None
     )
-    served = [[one.modality, one.served.sha256, one.calibration.to_dict()] for one in contenders.values()]
+    served = [[one.modality, one.served.sha256, one.calibration.to_dict()] for one in candidates.values()]
     kept, rows = [], []
     for pair in tqdm(pairs, "ensemble", unit="clip", leave=False):
         key = cache.key("pair", served, sha256_of(pair.video.path), sha256_of(pair.audio.path))
         if (record := cache.get(key)) is None:
             judged = _judge(engine, pair)
-            record = {modality: judged.get(modality, {}).get("p_fake") for modality in contenders}
+            record = {modality: judged.get(modality, {}).get("p_fake") for modality in candidates}
             cache.put(key, record)
         if None not in record.values():
             kept.append(pair)
-            rows.append([record[modality] for modality in contenders])
-    columns = np.array(rows, dtype=float).reshape(-1, len(contenders)).T
-    return PairScores(tuple(kept), dict(zip(contenders, columns, strict=True)), len(pairs) - len(kept))
+            rows.append([record[modality] for modality in candidates])
+    columns = np.array(rows, dtype=float).reshape(-1, len(candidates)).T
+    return PairScores(tuple(kept), dict(zip(candidates, columns, strict=True)), len(pairs) - len(kept))
 
 
 def _judge(engine: Engine, pair: Pair) -> dict[str, dict]:

@@ -1,12 +1,12 @@
 """From margins to probabilities: three ways, compared on clips that none of them was fitted to.
 
-    temperature  one number divides the margin; the verdict at even odds stays the network's
+    temperature  one number divides the margin; the verdict with equal priors stays the network's
     platt        a bias besides: J. Platt, "Probabilistic outputs for support vector machines" (1999)
     isotonic     any rising function: B. Zadrozny, C. Elkan, "Transforming classifier scores ..." (2002)
 
-All are fitted with both classes weighing alike, so p_fake is P(fake) at even odds, however many fakes the clips hold;
-who expects another share of fakes adds its log-odds. Isotonic steps are measured beside the others and not served:
-they tie clips that the network tells apart.
+All are fitted with both classes weighing alike, so p_fake is P(fake) with equal priors, however many fakes the clips
+hold; who expects another share of fakes adds its log-odds. Isotonic steps are measured beside the others and not
+served: they tie clips that the network tells apart.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fit_calibration(scores: Scores, false_alarm_rate: float | None = None) -> Ca
 
     Args:
         scores: of the validation clips.
-        false_alarm_rate: the threshold lets no larger share of their real clips count as fake; None cuts at even odds.
+        false_alarm_rate: the threshold lets no larger share of their real clips count as fake; None: equal priors.
 
     Raises:
         NoBetterThanChanceError: the margin does not rise with the label.

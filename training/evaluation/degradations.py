@@ -64,7 +64,7 @@ class Degradation:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """What libav says to a file that is damaged, or lacks the track, as the refusal that serving gives."""
+    """What libav says to a file that is damaged, or lacks the track, as the error that serving gives."""
     try:
         yield
     except (av.FFmpegError, IndexError, ValueError) as error:

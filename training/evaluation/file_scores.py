@@ -30,7 +30,7 @@ from training.evaluation.degradations import Degradation
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One variant of one artifact directory.
 
     Attributes:
@@ -58,7 +58,7 @@ class Contender:
         return self.manifest["variants"][self.variant]["sha256"]
 
     @property
-    def served(self) -> Contender:
+    def served(self) -> Candidate:
         """The variant of the same artifact that an archive picks on a CPU."""
         variant = self.manifest["default_variant"]["cpu"]
         return replace(self, name=f"{self.manifest['name']} {variant}", variant=variant)
@@ -109,13 +109,13 @@ class ScoreCache:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """The same clips under several contenders.
+    """The same clips under several candidates.
 
     Attributes:
-        clips: those that all contenders could score, n of them.
-        margins: name of the contender -> logit of fake less that of real, (n,), uncalibrated.
+        clips: those that all candidates could score, n of them.
+        margins: name of the candidate -> logit of fake less that of real, (n,), uncalibrated.
         refused: error code -> clips left out.
-        distances: name of the contender -> how unlike the train clips, (n,); nan without an OOD distance.
+        distances: name of the candidate -> how unlike the train clips, (n,); nan without an OOD distance.
     """
 
     clips: tuple[Clip, ...]
@@ -131,9 +131,9 @@ class ClipScores:
     def groups(self) -> list[str]:
         return [clip.group for clip in self.clips]
 
-    def p_fake(self, contender: Contender) -> np.ndarray:
+    def p_fake(self, candidate: Candidate) -> np.ndarray:
         """Calibrated, (n,)."""
-        return contender.calibration.p_fake(margin_logits(self.margins[contender.name]))
+        return candidate.calibration.p_fake(margin_logits(self.margins[candidate.name]))
 
 
 def margin_logits(margin: np.ndarray) -> np.ndarray:
@@ -142,9 +142,9 @@ def margin_logits(margin: np.ndarray) -> np.ndarray:
 
 
 def score_files(
-    contenders: Sequence[Contender], clips: Sequence[Clip], cache: ScoreCache, degradation: Degradation | None = None
+    candidates: Sequence[Candidate], clips: Sequence[Clip], cache: ScoreCache, degradation: Degradation | None = None
 ) -> ClipScores:
-    """Margins of the clips' files, as they are or degraded; each is decoded once for all contenders.
+    """Margins of the clips' files, as they are or degraded; each is decoded once for all candidates.
 
     Raises:
         ModelLoadError: an artifact cannot be loaded.
@@ -153,41 +153,41 @@ def score_files(
     rows: list[list[tuple[float, float]]] = []
     refused: Counter[str] = Counter()
     what = "as they are" if degradation is None else degradation.name
-    for clip in tqdm(clips, f"{contenders[0].modality}, {what}", unit="clip", leave=False):
-        records = _records(contenders, clip, cache, degradation)
+    for clip in tqdm(clips, f"{candidates[0].modality}, {what}", unit="clip", leave=False):
+        records = _records(candidates, clip, cache, degradation)
         if error := next((record["error"] for record in records if "error" in record), None):
             refused[error] += 1
             continue
         kept.append(clip)
         rows.append([(record["margin"], record["distance"]) for record in records])
-    columns = np.array(rows, dtype=float).reshape(-1, len(contenders), 2)
+    columns = np.array(rows, dtype=float).reshape(-1, len(candidates), 2)
     margins, distances = (
-        {contender.name: columns[:, index, part] for index, contender in enumerate(contenders)} for part in (0, 1)
+        {candidate.name: columns[:, index, part] for index, candidate in enumerate(candidates)} for part in (0, 1)
     )
     return ClipScores(tuple(kept), margins, dict(refused), distances)
 
 
 def _records(
-    contenders: Sequence[Contender], clip: Clip, cache: ScoreCache, degradation: Degradation | None
+    candidates: Sequence[Candidate], clip: Clip, cache: ScoreCache, degradation: Degradation | None
 ) -> list[dict]:
     digest = sha256_of(clip.path)
     applied = None if degradation is None else degradation.identity
-    keys = [cache.key("scores", contender.sha256, digest, applied) for contender in contenders]
+    keys = [cache.key("scores", candidate.sha256, digest, applied) for candidate in candidates]
     if any(cache.get(key) is None for key in keys):
         source = sampled(clip.path if degradation is None else lambda: degradation(clip.path, seed=int(digest[:8], 16)))
-        for key, contender in zip(keys, contenders, strict=True):
+        for key, candidate in zip(keys, candidates, strict=True):
             if cache.get(key) is None:
-                cache.put(key, score_file(contender, source))
+                cache.put(key, score_file(candidate, source))
     return [cache.get(key) for key in keys]
 
 
-def score_file(contender: Contender, source: Callable[[Predictor], object]) -> dict:
+def score_file(candidate: Candidate, source: Callable[[Predictor], object]) -> dict:
     """`margin` and `distance` (None without a distance) of one file, as `sampled` gives it; or its `error` code."""
     try:
-        sample = source(contender.predictor)
+        sample = source(candidate.predictor)
     except DetectionError as error:
         return {"error": error.code.value}
-    artifact = contender.predictor.artifact
+    artifact = candidate.predictor.artifact
     logits, _, distances = artifact.forward_with_distance(network_input(artifact, sample))
     return {
         "margin": float((logits[:, 1] - logits[:, 0]).double().mean()),

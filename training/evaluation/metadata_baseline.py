@@ -3,7 +3,7 @@
     python -m training.evaluation.metadata_baseline DATASET --modality audio
 
 In a small collection length, loudness, bandwidth, picture size or bit rate often tell the sources apart, and with
-them the classes. A detector that does no better than this floor may have learned nothing else.
+them the classes. A detector that does no better than this baseline may have learned nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TINY = 1e-9  # keeps silence from having no level in dB
 
 
 @dataclass(frozen=True)
-class FloorScores:
+class BaselineScores:
     """P(fake) of the clips of one split that could be described, (n,), with their labels and groups."""
 
     p_fake: np.ndarray
@@ -37,7 +37,9 @@ class FloorScores:
     groups: tuple[str, ...]
 
 
-def metadata_floor(clips: Sequence[Clip], modality: str, splits: Sequence[str] = ("val",)) -> dict[str, FloorScores]:
+def metadata_scores(
+    clips: Sequence[Clip], modality: str, splits: Sequence[str] = ("val",)
+) -> dict[str, BaselineScores]:
     """Scores of a random forest on `describe`, fitted on the train split, by split.
 
     Args:
@@ -46,7 +48,7 @@ def metadata_floor(clips: Sequence[Clip], modality: str, splits: Sequence[str] =
     Raises:
         DatasetError: the train split lacks one of the classes.
     """
-    require_both_classes(select(clips, "train"), "the train split, which the metadata floor is fitted on,")
+    require_both_classes(select(clips, "train"), "the train split, which the metadata baseline is fitted on,")
     rows: dict[str, list[np.ndarray]] = {}
     kept: dict[str, list[Clip]] = {}
     for clip in tqdm(select(clips, "train", *splits), f"{modality}, metadata", unit="clip", leave=False):
@@ -59,7 +61,7 @@ def metadata_floor(clips: Sequence[Clip], modality: str, splits: Sequence[str] =
     forest = RandomForestClassifier(N_TREES, min_samples_leaf=3, class_weight="balanced", random_state=0)
     forest.fit(rows["train"], [clip.label for clip in kept["train"]])
     return {
-        split: FloorScores(
+        split: BaselineScores(
             forest.predict_proba(rows[split])[:, 1],
             tuple(clip.label for clip in kept[split]),
             tuple(clip.group for clip in kept[split]),
@@ -120,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--with-test", action="store_true", help="measure the test split too")
     arguments = parser.parse_args(argv)
     splits = ("val", "test") if arguments.with_test else ("val",)
-    for split, scores in metadata_floor(load_dataset(arguments.dataset), arguments.modality, splits).items():
+    for split, scores in metadata_scores(load_dataset(arguments.dataset), arguments.modality, splits).items():
         estimates = summarize(scores.labels, scores.p_fake, scores.groups)
         print(f"{split:5} " + "  ".join(f"{name} {value}" for name, value in estimates.items()))
 

@@ -41,17 +41,17 @@ class Estimate:
 
 
 def equal_error_rate(labels: Sequence[int], p_fake: Sequence[float]) -> float:
-    """The rate at which misses equal false alarms, 0 to 1, read off the ROC polyline.
+    """The rate at which FNR equals FPR, 0 to 1, read off the ROC polyline.
 
     The crossing is interpolated linearly between the two neighbouring thresholds.
     """
-    false_alarms, hits, _ = roc_curve(labels, p_fake, drop_intermediate=False)
-    gap = (1.0 - hits) - false_alarms  # misses minus false alarms: falls from 1 to -1
+    fpr, tpr, _ = roc_curve(labels, p_fake, drop_intermediate=False)
+    gap = (1.0 - tpr) - fpr  # FNR less FPR: falls from 1 to -1
     after = int(np.argmax(gap <= 0))
     before = max(after - 1, 0)
     step = gap[before] - gap[after]
     share = gap[before] / step if step > 0 else 0.0
-    return float(false_alarms[before] + share * (false_alarms[after] - false_alarms[before]))
+    return float(fpr[before] + share * (fpr[after] - fpr[before]))
 
 
 def expected_calibration_error(
@@ -64,7 +64,7 @@ def expected_calibration_error(
 
     Args:
         n_bins: of equal width over 0..1.
-        balanced: let both classes weigh alike, as a calibration to even odds supposes.
+        balanced: let both classes weigh alike, as a calibration to equal priors supposes.
     """
     labels, p_fake = np.asarray(labels, dtype=int), np.asarray(p_fake, dtype=float)
     weights = _class_weights(labels) if balanced else np.ones(len(labels))
@@ -73,7 +73,7 @@ def expected_calibration_error(
 
 
 def reliability(labels: Sequence[int], p_fake: Sequence[float], *, n_bins: int = N_BINS) -> dict[str, list[float]]:
-    """The points of a reliability diagram at even odds: of each bin that is not empty, `predicted` (mean P(fake)),
+    """The points of a reliability diagram with equal priors: of each bin that is not empty, `predicted` (mean P(fake)),
     `observed` (share of fakes), both with the classes weighing alike, and `counts` (clips)."""
     labels, p_fake = np.asarray(labels, dtype=int), np.asarray(p_fake, dtype=float)
     weights, bins = _class_weights(labels), _bins(p_fake, n_bins)
@@ -99,7 +99,7 @@ def calibration_error_by_chance(labels: Sequence[int], p_fake: Sequence[float], 
 
     Args:
         labels: for the share of fakes among the clips.
-        p_fake: P(fake) at even odds, (n,). Labels are drawn by it, the share of fakes taken into account.
+        p_fake: P(fake) with equal priors, (n,). Labels are drawn by it, the share of fakes taken into account.
         n_draws: of all labels; the same scores give the same figure.
     """
     labels, p_fake = np.asarray(labels, dtype=int), np.clip(np.asarray(p_fake, dtype=float), _TINY, 1 - _TINY)
@@ -113,7 +113,7 @@ def calibration_error_by_chance(labels: Sequence[int], p_fake: Sequence[float], 
 def log_likelihood_ratio_cost(labels: Sequence[int], p_fake: Sequence[float]) -> float:
     """Cllr in bits: 0 for scores that are sure and right, 1 for ones that say nothing, more for misleading ones.
 
-    P(fake) is taken at even odds, so that p / (1 - p) is the likelihood ratio; the classes weigh alike.
+    P(fake) is taken with equal priors, so that p / (1 - p) is the likelihood ratio; the classes weigh alike.
     N. Bruemmer, J. du Preez, "Application-independent evaluation of speaker detection" (2006), equation 21.
     """
     labels, p_fake = np.asarray(labels, dtype=int), np.clip(np.asarray(p_fake, dtype=float), _TINY, 1 - _TINY)

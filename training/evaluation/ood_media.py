@@ -21,7 +21,7 @@ from tqdm import tqdm
 from model_defs.networks.weights import sha256_of
 from training.augmentation.audio_codecs import Codec, encode
 from training.data.clip import MEDIA_SUFFIXES, DatasetError
-from training.evaluation.file_scores import Contender, ScoreCache, sampled, score_file
+from training.evaluation.file_scores import Candidate, ScoreCache, sampled, score_file
 
 MADE = 1  # raise it when the way of making a file changes
 N_FILES = 20  # of each kind
@@ -168,23 +168,23 @@ def _snow(rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def score_unlike(
-    contenders: Sequence[Contender], cache: ScoreCache, n_files: int, folders: Sequence[Path] = ()
+    candidates: Sequence[Candidate], cache: ScoreCache, n_files: int, folders: Sequence[Path] = ()
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Kind -> contender -> distances from the train clips, (n,); files that serving refuses are left out.
+    """Kind -> candidate -> distances from the train clips, (n,); files that serving refuses are left out.
 
-    Empty where no contender has an OOD distance.
+    Empty where no candidate has an OOD distance.
 
     Args:
-        contenders: of one modality.
+        candidates: of one modality.
         n_files: of each kind that is made here.
         folders: of further files; each is a kind, by its name.
 
     Raises:
         DatasetError: a folder holds no media file.
     """
-    if not any("anomaly_percentiles" in one.manifest for one in contenders):
+    if not any("anomaly_percentiles" in one.manifest for one in candidates):
         return {}
-    modality = contenders[0].modality
+    modality = candidates[0].modality
     files = [(kind, make, ["unlike", MADE, kind, number]) for kind, number, make in made_files(modality, n_files)]
     for folder in folders:
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MEDIA_SUFFIXES)
@@ -194,7 +194,7 @@ def score_unlike(
     found: dict[str, dict[str, list[float]]] = {}
     for kind, file, identity in tqdm(files, f"{modality}, unlike", unit="file", leave=False):
         source = sampled(file)
-        for one in contenders:
+        for one in candidates:
             key = cache.key(*identity, one.sha256)
             if (record := cache.get(key)) is None:
                 record = score_file(one, source)

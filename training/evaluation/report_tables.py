@@ -1,4 +1,4 @@
-"""From scores to tables: overall, by forging system, by source, calibration, thresholds, robustness."""
+"""From scores to tables: overall, by generator, by source, calibration, thresholds, robustness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model_defs.inference.fusion import DEFAULT_WEIGHTS
 from model_defs.networks.ood import OodScale
 from training.evaluation.av_pairs import PairScores, fit_weights
 from training.evaluation.calibration import calibration_measures, compare_methods, crossfit
-from training.evaluation.file_scores import ClipScores, Contender, margin_logits
+from training.evaluation.file_scores import Candidate, ClipScores, margin_logits
 from training.evaluation.metrics import (
     ALL_MEASURES,
     calibration_error_by_chance,
@@ -35,8 +35,8 @@ class Resampling:
     """How intervals are made.
 
     Attributes:
-        overall: bootstrap resamples of a split's figures.
-        breakdown: of the figures of one system, source or level, of which there are many.
+        overall: bootstrap resamples of a split's metrics.
+        breakdown: of the metrics of one system, source or level, of which there are many.
     """
 
     overall: int = 1_000
@@ -56,25 +56,25 @@ def overall(
     return {"counts": counts, "measures": {name: plain(asdict(one)) for name, one in found.items()}}
 
 
-def breakdown(scores: ClipScores, contender: Contender, resampling: Resampling) -> dict:
-    """By forging system (its fakes against all real clips of the split) and by source (its own clips of both classes).
+def breakdown(scores: ClipScores, candidate: Candidate, resampling: Resampling) -> dict:
+    """By generator (its fakes against all real clips of the split) and by source (its own clips of both classes).
 
     A source of one class alone has no AUC; `flagged` is the share of its clips that count as fake.
     """
-    labels, p_fake = scores.labels, scores.p_fake(contender)
-    threshold = contender.calibration.threshold
+    labels, p_fake = scores.labels, scores.p_fake(candidate)
+    threshold = candidate.calibration.threshold
     systems = np.array([clip.system if clip.label else "" for clip in scores.clips], dtype=object)
     sources = np.array([clip.source for clip in scores.clips], dtype=object)
 
     def row(members: np.ndarray, shown: np.ndarray) -> dict:
-        figures = {"clips": int(shown.sum()), "flagged": float((p_fake[shown] >= threshold).mean())}
+        metrics = {"clips": int(shown.sum()), "flagged": float((p_fake[shown] >= threshold).mean())}
         if len(np.unique(labels[members])) == 2:
             groups = [group for group, is_member in zip(scores.groups, members, strict=True) if is_member]
             auc = summarize(
                 labels[members], p_fake[members], groups, n_resamples=resampling.breakdown, measures=("auc",)
             )
-            figures["auc"] = plain(asdict(auc["auc"]))
-        return plain(figures)
+            metrics["auc"] = plain(asdict(auc["auc"]))
+        return plain(metrics)
 
     within, n_pairs = within_source_auc(labels, p_fake, sources.astype(str))
     return {
@@ -90,26 +90,26 @@ def breakdown(scores: ClipScores, contender: Contender, resampling: Resampling) 
     }
 
 
-def calibration(scores: ClipScores, contender: Contender) -> dict:
+def calibration(scores: ClipScores, candidate: Candidate) -> dict:
     """ECE and Cllr before and after the artifact's own calibration, and the points of the reliability diagram.
 
     `crossfit` is the same kind of calibration fitted to four fifths of these groups and measured on the fifth, in
     turns: what fitting promises for clips that it has not seen; `methods` compares the kinds so. Both are left out
     where there are too few groups. `by_chance` is the balanced ECE that exact scores would show on so few clips.
     """
-    labels, logits = scores.labels, margin_logits(scores.margins[contender.name])
+    labels, logits = scores.labels, margin_logits(scores.margins[candidate.name])
     raw = Scores(logits, labels, tuple(scores.groups))
     stages = {}
-    columns = {"before": Calibration().p_fake(logits), "after": contender.calibration.p_fake(logits)}
-    method = "platt" if contender.calibration.bias else "temperature"
+    columns = {"before": Calibration().p_fake(logits), "after": candidate.calibration.p_fake(logits)}
+    method = "platt" if candidate.calibration.bias else "temperature"
     if (crossfitted := crossfit(raw, method)) is not None:
         columns["crossfit"] = crossfitted
     for stage, p_fake in columns.items():
         stages[stage] = {**calibration_measures(labels, p_fake), **reliability(labels, p_fake)}
     return plain(
         {
-            "temperature": contender.calibration.temperature,
-            "bias": contender.calibration.bias,
+            "temperature": candidate.calibration.temperature,
+            "bias": candidate.calibration.bias,
             "method": method,
             "by_chance": calibration_error_by_chance(labels, columns["after"]),
             "methods": compare_methods(raw),
@@ -119,31 +119,31 @@ def calibration(scores: ClipScores, contender: Contender) -> dict:
 
 
 def anomaly(
-    contenders: Sequence[Contender],
+    candidates: Sequence[Candidate],
     scores: Mapping[str, ClipScores],
     strange: Mapping[str, Mapping[str, np.ndarray]],
     known_systems: set[str],
 ) -> dict:
-    """By contender, what its anomaly score tells; empty where none has one.
+    """By candidate, what its anomaly score tells; empty where none has one.
 
     `kinds`: AUROC of media that are neither faces nor speech against all clips of the first split, and the share that
     an answer warns of. `splits`: the share of ordinary clips with a warning, by class and by whether training knew
-    the forging system, and the AUROC of fakes by new systems against those by known ones.
+    the generator, and the AUROC of fakes by new systems against those by known ones.
 
     Args:
-        strange: kind -> contender -> distances.
+        strange: kind -> candidate -> distances.
         known_systems: those that train holds.
     """
     found: dict[str, dict] = {}
-    for one in contenders:
+    for one in candidates:
         scale = OodScale.from_record(one.manifest, one.variant)
         ordinary = next(iter(scores.values())).distances[one.name]
         if scale is None or np.isnan(ordinary).any():
             continue
         warned = lambda distances, scale=scale: float(np.mean([scale.warns(value) for value in distances]))  # noqa: E731
         part: dict = {"kinds": {}, "splits": {}}
-        for kind, by_contender in strange.items():
-            distances = by_contender[one.name]
+        for kind, by_candidate in strange.items():
+            distances = by_candidate[one.name]
             part["kinds"][kind] = {
                 "files": len(distances),
                 "auroc": _auroc(ordinary, distances),
@@ -183,7 +183,7 @@ def thresholds(real_of_val: np.ndarray, by_split: Mapping[str, tuple[np.ndarray,
         row = {"false_alarm_rate": rate, "threshold": threshold, "real_clips": len(real_of_val), "splits": {}}
         for split, (labels, p_fake) in by_split.items():
             flagged = p_fake >= threshold
-            row["splits"][split] = {"false_alarms": flagged[labels == 0].mean(), "hits": flagged[labels == 1].mean()}
+            row["splits"][split] = {"fpr": flagged[labels == 0].mean(), "tpr": flagged[labels == 1].mean()}
         rows.append(plain(row))
     return rows
 
@@ -203,15 +203,15 @@ def fusion(scores: PairScores) -> dict:
     }
 
 
-def curve_point(scores: ClipScores, contender: Contender, resampling: Resampling) -> dict:
+def curve_point(scores: ClipScores, candidate: Candidate, resampling: Resampling) -> dict:
     """AUC and balanced accuracy of one level of damage, with intervals; empty where one class is gone."""
     if len(np.unique(scores.labels)) < 2:
         return {"clips": len(scores.clips)}
     found = summarize(
         scores.labels,
-        scores.p_fake(contender),
+        scores.p_fake(candidate),
         scores.groups,
-        threshold=contender.calibration.threshold,
+        threshold=candidate.calibration.threshold,
         n_resamples=resampling.breakdown,
         measures=CURVE_MEASURES,
     )
@@ -220,8 +220,8 @@ def curve_point(scores: ClipScores, contender: Contender, resampling: Resampling
 
 def roc(labels: np.ndarray, p_fake: np.ndarray) -> dict:
     """The points of the ROC."""
-    false_alarms, hits, _ = roc_curve(labels, p_fake)
-    return plain({"false_alarms": false_alarms.tolist(), "hits": hits.tolist()})
+    fpr, tpr, _ = roc_curve(labels, p_fake)
+    return plain({"fpr": fpr.tolist(), "tpr": tpr.tolist()})
 
 
 def curves(labels: np.ndarray, p_fake: np.ndarray) -> dict:

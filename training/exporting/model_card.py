@@ -18,14 +18,14 @@ _TEMPLATE = (
 
 Tells real from synthetic {modality}; class 0 is real, class 1 is fake. {parameters:.1f} M parameters, stored as fp16.
 
-## Figures
+## Metrics
 
 Clip level; in brackets the 95 % interval of a bootstrap over source groups. No group has clips in two splits.
 The checkpoint and the calibration were chosen on val; test was not used for any choice.
 
 """
     + FIGURES_START
-    + "\n\n{figures}\n\n"
+    + "\n\n{metrics}\n\n"
     + FIGURES_END
     + """
 
@@ -49,7 +49,7 @@ Whoever deploys them should check that this fits the use, or train anew on data 
 - A hint for people who review media, and a base to train on. Not evidence: at the error rates above,
   a verdict on one clip can be wrong in either direction.
 - The training set is small, and {limits}
-- Figures on forgeries made by systems that were not in training are lower than on those that were; new systems
+- Metrics on forgeries made by systems that were not in training are lower than on those that were; new systems
   appear all the time. Strong compression, small faces or short and noisy speech lower them further.
 - Neither skin tone, age, sex nor language was balanced, and errors by them were not measured.
 
@@ -75,7 +75,7 @@ def model_card(
     meta: Mapping,
     net: nn.Module,
     clips: Mapping[str, Sequence[PreparedClip]],
-    figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
+    metrics: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
     measured: Mapping,
 ) -> str:
     """Markdown text.
@@ -84,7 +84,7 @@ def model_card(
         meta: record of the weights: network and spec.
         net: counted for its parameters.
         clips: the clips of each split that was opened.
-        figures: split -> variant -> name -> estimate.
+        metrics: split -> variant -> name -> estimate.
         measured: what `training.export.measure_variants` returned.
     """
     everything = [item.clip for split in clips.values() for item in split]
@@ -93,7 +93,7 @@ def model_card(
         network=meta["network"],
         modality=modality,
         parameters=sum(parameter.numel() for parameter in net.parameters()) / 1e6,
-        figures=_figures_table(figures),
+        metrics=_metrics_table(metrics),
         measured=_measured_table(measured),
         data=_data_table(clips),
         sources=_counted([clip.source for clip in everything]) or "not stated",
@@ -103,13 +103,13 @@ def model_card(
     )
 
 
-def _figures_table(figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> str:
+def _metrics_table(metrics: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> str:
     rows = [
         [split, variant, *map(str, estimates.values())]
-        for split, by_variant in figures.items()
+        for split, by_variant in metrics.items()
         for variant, estimates in by_variant.items()
     ]
-    names = next(iter(next(iter(figures.values())).values()))
+    names = next(iter(next(iter(metrics.values())).values()))
     return table(["split", "variant", *(name.replace("_", " ") for name in names)], rows)
 
 
@@ -137,7 +137,7 @@ def _data_table(clips: Mapping[str, Sequence[PreparedClip]]) -> str:
         groups = len({item.clip.group for item in items})
         systems = len({item.clip.system for item in items if item.clip.label == 1})
         rows.append([split, *(counts[label] for label in range(len(LABELS))), groups, systems])
-    return table(["split", *LABELS, "groups", "forging systems"], rows)
+    return table(["split", *LABELS, "groups", "generators"], rows)
 
 
 def _counted(names: Sequence[str], shown: int = 60) -> str:

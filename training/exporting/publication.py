@@ -38,7 +38,7 @@ N_CALIBRATION_CLIPS = 40  # for int8 ranges: some hundred frames
 RANGES_SUFFIX = ".quantization.safetensors"  # of int8 ranges beside a checkpoint, where training settled them
 
 
-Figures = dict[str, dict[str, dict[str, Estimate]]]  # split -> variant -> name -> estimate
+Metrics = dict[str, dict[str, dict[str, Estimate]]]  # split -> variant -> name -> estimate
 
 
 def publish(
@@ -50,8 +50,8 @@ def publish(
     with_test: bool = False,
     n_workers: int = 2,
     false_alarm_rate: float | None = None,
-) -> Figures:
-    """Write these files into `output` and return the figures of each split and variant.
+) -> Metrics:
+    """Write these files into `output` and return the metrics of each split and variant.
 
     Args:
         checkpoint: of the best epoch; int8 ranges beside it (`RANGES_SUFFIX`) are kept.
@@ -82,12 +82,12 @@ def publish(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as scratch:
         staged = Path(scratch) / "weights"
         staged.mkdir()
-        figures = _write(net, record, spec, clips, checkpoint.with_suffix(RANGES_SUFFIX), staged, false_alarm_rate)
+        metrics = _write(net, record, spec, clips, checkpoint.with_suffix(RANGES_SUFFIX), staged, false_alarm_rate)
         for path in staged.iterdir():
             path.replace(output / path.name)
         if not static_part(net):
             (output / OBSERVER_FILE).unlink(missing_ok=True)  # of the model that was here before
-    return figures
+    return metrics
 
 
 def _write(
@@ -98,7 +98,7 @@ def _write(
     ranges: Path,
     folder: Path,
     false_alarm_rate: float | None,
-) -> Figures:
+) -> Metrics:
     """The files of `publish`, in an empty folder."""
     meta = {name: record[name] for name in ("network", "spec", "labels")}
     weights_path = folder / "model.safetensors"
@@ -106,16 +106,16 @@ def _write(
     net = load_weights(weights_path)[0]  # from here on what is served: the weights as rounded
     variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, ranges, folder)}
     calibration = fit_calibration(score_clips(net, clips["val"], spec), false_alarm_rate)
-    figures = _figures(variants, clips, spec, calibration)
-    meta |= {"calibration": calibration.to_dict(), "metrics": plain_figures(figures)}
+    metrics = _metrics(variants, clips, spec, calibration)
+    meta |= {"calibration": calibration.to_dict(), "metrics": plain_metrics(metrics)}
     save_weights(weights_path, net, meta)
     write_anomaly(folder, variants, clips["train"], clips["val"], spec)
 
     export_variants(folder, folder.parent / "artifact")
     measured = measure_variants(folder.parent / "artifact", first_inputs(clips["val"], spec))
     write_measured(folder, measured)
-    (folder / "MODEL_CARD.md").write_text(model_card(meta, net, clips, figures, measured), encoding="utf-8")
-    return figures
+    (folder / "MODEL_CARD.md").write_text(model_card(meta, net, clips, metrics, measured), encoding="utf-8")
+    return metrics
 
 
 def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, ranges: Path, output: Path) -> nn.Module:
@@ -131,21 +131,21 @@ def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, ranges
     return quantize_int8(net, observed)
 
 
-def _figures(
+def _metrics(
     variants: dict[str, nn.Module], clips: dict[str, list[PreparedClip]], spec: InputSpec, calibration: Calibration
-) -> Figures:
-    figures: Figures = {}
+) -> Metrics:
+    metrics: Metrics = {}
     for split in clips.keys() - {"train"}:
-        figures[split] = {}
+        metrics[split] = {}
         for variant, net in variants.items():
             scores = score_clips(net, clips[split], spec, show_progress=True)
             p_fake = calibration.p_fake(scores.logits)
-            figures[split][variant] = summarize(scores.labels, p_fake, scores.groups, threshold=calibration.threshold)
-    return dict(sorted(figures.items(), reverse=True))
+            metrics[split][variant] = summarize(scores.labels, p_fake, scores.groups, threshold=calibration.threshold)
+    return dict(sorted(metrics.items(), reverse=True))
 
 
-def plain_figures(figures: Figures) -> dict:
-    """The figures as JSON values."""
+def plain_metrics(metrics: Metrics) -> dict:
+    """The metrics as JSON values."""
     return {
         split: {
             variant: {
@@ -153,5 +153,5 @@ def plain_figures(figures: Figures) -> dict:
             }
             for variant, estimates in by_variant.items()
         }
-        for split, by_variant in figures.items()
+        for split, by_variant in metrics.items()
     }

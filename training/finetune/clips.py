@@ -1,4 +1,4 @@
-"""What growing needs, whichever way: the old clips, the new ones, and how well a network does on each."""
+"""What continual and few-shot learning need: the old clips, the new ones, and how well a network does on each."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Clips:
 
 
 def add_source_options(parser: ArgumentParser) -> None:
-    """What is grown, and from which clips: `weights`, and what `load_dataset` and `new_clips` are asked for."""
+    """What is to learn, and from which clips: `weights`, and what `load_dataset` and `new_clips` are asked for."""
     add = parser.add_argument
     add("weights", type=Path, help="folder of published weights, or a checkpoint")
     add("--dataset", type=Path, required=True, help="the data set that they were trained on")
@@ -216,7 +216,7 @@ def read_clips(net: nn.Module, items: Sequence[PreparedClip], spec: InputSpec) -
     return Read(torch.stack(vectors), labels, tuple(kept))
 
 
-def figures(net: nn.Module, clips: Clips, spec: InputSpec) -> dict[str, dict]:
+def metrics(net: nn.Module, clips: Clips, spec: InputSpec) -> dict[str, dict]:
     """`old` and `new` -> measure -> value, low, high, by a bootstrap over groups."""
     found = {}
     for name, items in {"old": clips.old, "new": clips.new_beside_real}.items():

@@ -7,7 +7,7 @@ Half of each batch (--replay-share) is drawn from the old train clips, and there
 what the old network said (--distillation): Z. Li, D. Hoiem, "Learning without forgetting" (2016), with the old clips at
 hand. The other half are the new clips, beside real ones. The new clips are divided by group into those to learn from
 and those to measure by. Printed are AUC and EER on old and on new clips, before and after; written are what every run
-writes: checkpoints, history, artifacts, model card (see training.train_audio), and the figures as .growth.json.
+writes: checkpoints, history, artifacts, model card (see training.train_audio), and the metrics as .continual.json.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from training.evaluation.scores import Scores, score_clips
 from training.finetune.clips import (
     Clips,
     add_source_options,
-    figures,
     halve,
     head_parameters,
     load_net,
+    metrics,
     new_clips,
     prepare_all,
     read_clips,
@@ -55,7 +55,7 @@ PARTS = ("all", "head")
 
 
 @dataclass(frozen=True)
-class Growth:
+class ContinualConfig:
     """How new clips are learned.
 
     Attributes:
@@ -84,7 +84,7 @@ class Growth:
         return round(self.batch_size * self.replay_share)
 
 
-class GrowthTask:
+class ReplayTask:
     """Batches of old and new examples; validation on both. See `training.loop.engine.Task`."""
 
     def __init__(
@@ -93,37 +93,37 @@ class GrowthTask:
         spec: InputSpec,
         clips: Clips,
         teacher: nn.Module,
-        growth: Growth,
+        replay: ContinualConfig,
         seed: int,
         n_workers: int = 0,
     ) -> None:
-        self.growth, self.spec = growth, spec
+        self.replay, self.spec = replay, spec
         self.teacher = teacher.eval().requires_grad_(False)
         self.val = [*clips.old, *clips.held_out]
         learned = clips.learned
         if not any(item.clip.label == 0 for item in learned):  # else each new example would say "fake"
             learned = [*learned, *(item for item in clips.replay if item.clip.label == 0)]
-        n_new = growth.batch_size - growth.n_replayed
+        n_new = replay.batch_size - replay.n_replayed
         self._new = _task(network, spec, learned, n_new, seed, n_workers)
-        replayed = (clips.replay, growth.n_replayed, seed + 1, n_workers)
-        self._old = _task(network, spec, *replayed) if growth.n_replayed else None
+        replayed = (clips.replay, replay.n_replayed, seed + 1, n_workers)
+        self._old = _task(network, spec, *replayed) if replay.n_replayed else None
         self.record = self._new.record
 
     def batches(self, epoch: int) -> Batches:
         old = self._old.batches(epoch) if self._old else None
-        return _GrowthBatches(old, self._new.batches(epoch), self.teacher, self.growth.distillation)
+        return _ReplayBatches(old, self._new.batches(epoch), self.teacher, self.replay.distillation)
 
     def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
         return score_clips(net, self.val[part], self.spec)
 
     def set_training(self, net: nn.Module) -> None:
         self._new.set_training(net)
-        if self.growth.part == "head":
+        if self.replay.part == "head":
             net.eval()
             net.classifier.train()
 
 
-class _GrowthBatches:
+class _ReplayBatches:
     """Each batch of new examples beside one of old ones, for which the teacher's answer counts, too."""
 
     def __init__(self, old: Batches | None, new: Batches, teacher: nn.Module, distillation: float) -> None:
@@ -152,12 +152,12 @@ def _task(network: str, spec: InputSpec, clips: Sequence, batch_size: int, seed:
     return VideoTask(network, spec, clips, [], frames)
 
 
-def grow(
+def learn(
     net: nn.Module,
     record: dict,
     spec: InputSpec,
     clips: Clips,
-    growth: Growth,
+    replay: ContinualConfig,
     config: TrainConfig,
     save_path: Path,
     n_workers: int = 0,
@@ -165,20 +165,20 @@ def grow(
     """Train, keep the best epoch by the AUC on old and new val clips together, and compare with the old network.
 
     Returns:
-        The grown network, and `before` and `after`: see `training.finetune.clips.figures`.
+        The network that has learned, and `before` and `after`: see `training.finetune.clips.metrics`.
     """
     seed_everything(config.seed)
-    before = figures(net, clips, spec)
-    task = GrowthTask(record["network"], spec, clips, copy.deepcopy(net), growth, config.seed, n_workers)
-    if growth.part == "head":
+    before = metrics(net, clips, spec)
+    task = ReplayTask(record["network"], spec, clips, copy.deepcopy(net), replay, config.seed, n_workers)
+    if replay.part == "head":
         net.requires_grad_(False)
         for parameter in head_parameters(net.classifier):
             parameter.requires_grad_(True)
         if isinstance(net.classifier, KernelMachine):
             seat(net.classifier, read_clips(net, clips.learned, spec).vectors)
     fit(net, task, config, save_path, loss=partial(distillation_loss, label_smoothing=config.label_smoothing))
-    grown = load_weights(save_path)[0]
-    return grown, {"before": before, "after": figures(grown, clips, spec)}
+    taught = load_weights(save_path)[0]
+    return taught, {"before": before, "after": metrics(taught, clips, spec)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -190,14 +190,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add_source_options(parser)
     add = parser.add_argument
-    add("--replay-share", type=float, default=Growth.replay_share, help="of each batch; default: %(default)s")
-    add("--distillation", type=float, default=Growth.distillation, help="weight, 0 to 1; default: %(default)s")
+    add("--replay-share", type=float, default=ContinualConfig.replay_share, help="of each batch; default: %(default)s")
+    add("--distillation", type=float, default=ContinualConfig.distillation, help="weight, 0 to 1; default: %(default)s")
     add("--part", choices=PARTS, help="of the network that learns; default: all, of a kernel machine the head")
     add("--epochs", type=int, default=4, help="passes over the old train clips; default: %(default)s")
     add("--lr", type=float, help="peak learning rate; default: 3e-4 for all of the network, 1e-3 for the head")
-    add("--batch-size", type=int, default=Growth.batch_size, help="default: %(default)s")
+    add("--batch-size", type=int, default=ContinualConfig.batch_size, help="default: %(default)s")
     add("--seed", type=int, default=0, help="of the division of the new clips, and of training")
-    add("--save-path", type=Path, default=Path("runs/grown/model.pt"), help="default: %(default)s")
+    add("--save-path", type=Path, default=Path("runs/continual/model.pt"), help="default: %(default)s")
     add("--cache", type=Path, default=DEFAULT_CACHE, help="of prepared clips; default: %(default)s")
     add("--no-export", action="store_true", help="leave out artifacts and model card")
     options = parser.parse_args(argv)
@@ -211,14 +211,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise DatasetError("none of the new clips could be decoded on one side of their division")
     # What lies before a kernel machine was fitted in closed form, in units that no gradient step is meant for.
     part = options.part or ("head" if isinstance(net.classifier, KernelMachine) else "all")
-    growth = Growth(options.replay_share, options.distillation, part, options.batch_size)
+    replay = ContinualConfig(options.replay_share, options.distillation, part, options.batch_size)
     lr = options.lr or {"all": 3e-4, "head": 1e-3}[part]
     config = TrainConfig(epochs=options.epochs, lr=lr, seed=options.seed)
-    _, found = grow(net, record, spec, clips, growth, config, options.save_path, options.workers)
+    _, found = learn(net, record, spec, clips, replay, config, options.save_path, options.workers)
     print(f"{len(clips.learned)} new clips learned, {len(clips.held_out)} of other groups held out")
     print(table(found["before"], found["after"], clips))
-    text = json.dumps({**vars(growth), **found}, indent=1) + "\n"
-    options.save_path.with_suffix(".growth.json").write_text(text, encoding="utf-8")
+    text = json.dumps({**vars(replay), **found}, indent=1) + "\n"
+    options.save_path.with_suffix(".continual.json").write_text(text, encoding="utf-8")
     if not options.no_export:
         everything = [item.clip for part in (clips.replay, clips.old, clips.learned, clips.held_out) for item in part]
         export(options.save_path, everything, options.cache, n_workers=max(1, options.workers))

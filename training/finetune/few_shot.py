@@ -1,4 +1,4 @@
-"""Adapt a trained network to a new forging system from 10 to 20 of its clips: the classifier alone, in seconds.
+"""Adapt a trained network to a new generator from 10 to 20 of its clips: the classifier alone, in seconds.
 
     python -m training.finetune.few_shot weights/audio --dataset clips/ --new new_clips/ --shots 10 20
     python -m training.finetune.few_shot weights/audio --dataset clips/ --systems vall-e --save-path runs/few/model.pt

@@ -208,7 +208,7 @@ def _on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -
 
 
 def _validate(state: RunState, task: Task) -> dict[str, float]:
-    """Loss and figures of the kept network on all validation clips, whichever process scored them."""
+    """Loss and metrics of the kept network on all validation clips, whichever process scored them."""
     state.kept.eval()
     distributed.share_buffers(state.kept)
     parts = distributed.gather(task.validate(state.kept, distributed.my_part()))
@@ -218,8 +218,8 @@ def _validate(state: RunState, task: Task) -> dict[str, float]:
         tuple(group for part in parts for group in part.groups),
         tuple(source for part in parts for source in part.sources),
     )
-    figures = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
-    return {"val_loss": scores.loss} | {f"val_{name}": estimate.value for name, estimate in figures.items()}
+    metrics = summarize(scores.labels, scores.p_fake, scores.groups, n_resamples=0)
+    return {"val_loss": scores.loss} | {f"val_{name}": estimate.value for name, estimate in metrics.items()}
 
 
 def _set_rate(state: RunState, config: TrainConfig, progress: float) -> None:

@@ -46,9 +46,9 @@ class History:
         if not distributed.is_main():
             return
         record = self.records[-1]
-        figures = ", ".join(f"{name} {record[key]:.3f}" for name, key in _SHOWN.items())
+        metrics = ", ".join(f"{name} {record[key]:.3f}" for name, key in _SHOWN.items())
         best = " (best)" if is_best else ""
-        tqdm.write(f"epoch {record['epoch']}/{self.epochs}: {figures}, {record['seconds']:.0f} s{best}")
+        tqdm.write(f"epoch {record['epoch']}/{self.epochs}: {metrics}, {record['seconds']:.0f} s{best}")
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(self.records, indent=1) + "\n", encoding="utf-8")
         partial.replace(self.path)

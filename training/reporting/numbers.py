@@ -3,10 +3,10 @@
     python -m training.reporting.numbers                  # after make evaluate SPLIT="val test": make numbers
     python -m training.reporting.numbers --report build/evaluation/report.json
 
-Keeps the figures of build/evaluation/report.json as weights/report.json. Writes one row a model and the answer to the
+Keeps the metrics of build/evaluation/report.json as weights/report.json. Writes one row a model and the answer to the
 sample clip into README.md, every variant and split into docs/results.md, and each model's own into its card: between
 marks such as `<!-- figures -->` and `<!-- /figures -->`; what stands around those is by hand.
-`archives.build` puts the same figures into each archive's manifest, by the digest of the weights that they are of.
+`archives.build` puts the same metrics into each archive's manifest, by the digest of the weights that they are of.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ FIGURES = (FIGURES_START, FIGURES_END)
 
 
 class NumbersError(ValueError):
-    """The report is not one that figures can be published from, or a text has no place for them."""
+    """The report is not one that metrics can be published from, or a text has no place for them."""
 
 
-def stored_figures(report: Mapping) -> dict:
-    """The part of a report that is published: figures, digests and the machine; no clip, source or system is named.
+def stored_metrics(report: Mapping) -> dict:
+    """The part of a report that is published: metrics, digests and the machine; no clip, source or system is named.
 
     Raises:
         NumbersError: it is of a quick run, or does not hold val.
     """
     if report["quick"] or "val" not in report["splits"]:
-        raise NumbersError('publish the figures of a whole run that holds val: make evaluate SPLIT="val test"')
+        raise NumbersError('publish the metrics of a whole run that holds val: make evaluate SPLIT="val test"')
     kept: dict = {"machine": report["machine"], "splits": report["splits"], "data": report["data"], "modalities": {}}
     for modality, part in report["modalities"].items():
         splits = {
             split: {
                 "models": {name: _model(found) for name, found in one["models"].items()},
-                **({"floor": _measures(one["floor"])} if "floor" in one else {}),
+                **({"metadata_baseline": _measures(one["metadata_baseline"])} if "metadata_baseline" in one else {}),
             }
             for split, one in part["splits"].items()
         }
@@ -93,48 +93,48 @@ def _measures(found: Mapping) -> dict:
     return {"counts": found["counts"], "measures": found["measures"], **curves}
 
 
-def _json(figures: Mapping) -> str:
+def _json(metrics: Mapping) -> str:
     """Indented, but lists of numbers on one line: a curve has hundreds."""
-    text = json.dumps(figures, indent=1, sort_keys=True)
+    text = json.dumps(metrics, indent=1, sort_keys=True)
     return re.sub(
         r"\[[-+\d.e,\s]+\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
     )
 
 
-def readme_table(figures: Mapping) -> str:
+def readme_table(metrics: Mapping) -> str:
     """One row a model, in fp32, and one for the ensemble: architecture, AUC of each split, forward pass, size."""
     rows, measured_on = [], {}
-    for modality in sorted(figures["modalities"], reverse=True):
-        part = figures["modalities"][modality]
+    for modality in sorted(metrics["modalities"], reverse=True):
+        part = metrics["modalities"][modality]
         for name, one in part["artifacts"].items():
             model, _, variant = name.rpartition(" ")
             if variant == _REFERENCE:
                 measured_on = one["measured_on"]
-                aucs = [_auc(found["models"].get(name)) for _, found in _in_order(figures, part["splits"])]
+                aucs = [_auc(found["models"].get(name)) for _, found in _in_order(metrics, part["splits"])]
                 forward = "" if one["forward_ms"] is None else f"{figure(one['forward_ms'])} ms"
                 rows.append(
                     [f"`{model}`", f"`{one['network']}`", *aucs, forward, f"{one['size_bytes'] / 2**20:.1f} MiB"]
                 )
-    if "ensemble" in figures:
-        aucs = [_auc(found["ensemble"]) for _, found in _in_order(figures, figures["ensemble"]["splits"])]
+    if "ensemble" in metrics:
+        aucs = [_auc(found["ensemble"]) for _, found in _in_order(metrics, metrics["ensemble"]["splits"])]
         rows.append(["`ensemble`", "weighted mean of `video` and `audio`", *aucs, "", ""])
-    splits = [f"AUC, {SPLIT_NAMES.get(split, split)}" for split in figures["splits"]]
+    splits = [f"AUC, {SPLIT_NAMES.get(split, split)}" for split in metrics["splits"]]
     header = ["model", "architecture", *splits, "forward pass", "size"]
     where = "fp32; every variant and metric, the metadata baseline beside them: [results](docs/results.md).\n"
     if measured_on:
         forward = "Forward pass of ten frames, or of one window of audio: one thread"
         where = f"{forward}, {measured_on['hardware']}, {measured_on['date']};\n{where}"
-    return f"\n{table(header, rows)}\n\n{_machine(figures)}\n{where}"
+    return f"\n{table(header, rows)}\n\n{_machine(metrics)}\n{where}"
 
 
-def accuracy_sentence(figures: Mapping) -> str:
+def accuracy_sentence(metrics: Mapping) -> str:
     """How often the models are right on the last split, that of unseen generators where it was opened."""
-    split = figures["splits"][-1]
+    split = metrics["splits"][-1]
     found = {
         modality: part["splits"][split]["models"].get(f"{modality} {_REFERENCE}")
-        for modality, part in sorted(figures["modalities"].items(), reverse=True)
+        for modality, part in sorted(metrics["modalities"].items(), reverse=True)
     }
-    found["both together"] = figures.get("ensemble", {}).get("splits", {}).get(split, {}).get("ensemble")
+    found["both together"] = metrics.get("ensemble", {}).get("splits", {}).get(split, {}).get("ensemble")
     shown = [
         f"{one['measures']['balanced_accuracy']['value']:.0%} for {name}"
         for name, one in found.items()
@@ -149,24 +149,24 @@ def figure(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def results_tables(figures: Mapping) -> str:
+def results_tables(metrics: Mapping) -> str:
     """What each variant is worth, by split, and the same of metadata alone and of the ensemble."""
-    rows = [row for modality in sorted(figures["modalities"], reverse=True) for row in _rows(figures, modality)]
-    variants = ", ".join(figures.get("ensemble", {}).get("variants", {}).values())
-    for split, found in _in_order(figures, figures.get("ensemble", {}).get("splits", {})):
+    rows = [row for modality in sorted(metrics["modalities"], reverse=True) for row in _rows(metrics, modality)]
+    variants = ", ".join(metrics.get("ensemble", {}).get("variants", {}).values())
+    for split, found in _in_order(metrics, metrics.get("ensemble", {}).get("splits", {})):
         rows.append([f"ensemble ({variants})", *_cells(split, found["ensemble"])])
-    return "\n" + table(["model", "split", "clips", *SHOWN.values()], rows) + "\n\n" + _machine(figures) + "\n"
+    return "\n" + table(["model", "split", "clips", *SHOWN.values()], rows) + "\n\n" + _machine(metrics) + "\n"
 
 
-def card_tables(figures: Mapping, modality: str, weights_sha256: str) -> str:
-    """The figures of one set of weights: what it is worth, how far its P(fake) can be trusted, what is unlike it."""
-    part = figures["modalities"][modality]
+def card_tables(metrics: Mapping, modality: str, weights_sha256: str) -> str:
+    """The metrics of one set of weights: what it is worth, how far its P(fake) can be trusted, what is unlike it."""
+    part = metrics["modalities"][modality]
     mine = [name for name, digest in part["weights_sha256"].items() if digest == weights_sha256]
     if not mine:
-        raise NumbersError(f"the figures hold no {modality} model with the weights {weights_sha256[:12]}")
-    worth = table(["model", "split", "clips", *SHOWN.values()], _rows(figures, modality, mine))
+        raise NumbersError(f"the metrics hold no {modality} model with the weights {weights_sha256[:12]}")
+    worth = table(["model", "split", "clips", *SHOWN.values()], _rows(metrics, modality, mine))
     calibrated = []
-    for split, one in _in_order(figures, part["splits"]):
+    for split, one in _in_order(metrics, part["splits"]):
         for name in mine:
             found = one["models"][name]["calibration"]
             for stage in CALIBRATION_STAGES:
@@ -184,26 +184,26 @@ def card_tables(figures: Mapping, modality: str, weights_sha256: str) -> str:
     strange += [
         [name, f"{split}: {kind}", at["clips"], f"{at['auroc']:.3f}" if "auroc" in at else "", f"{at['warned']:.0%}"]
         for name in mine
-        for split, kinds in _in_order(figures, part["anomaly"].get(name, {}).get("splits", {}))
+        for split, kinds in _in_order(metrics, part["anomaly"].get(name, {}).get("splits", {}))
         for kind, at in kinds.items()
     ]
     if strange:
         text += f"\n{table(['model', 'anomaly score on', 'files', 'AUROC', 'warned'], strange)}\n"
-    return f"{text}\n{_machine(figures)}\n"
+    return f"{text}\n{_machine(metrics)}\n"
 
 
-def _rows(figures: Mapping, modality: str, names: Sequence[str] | None = None) -> list[list[object]]:
+def _rows(metrics: Mapping, modality: str, names: Sequence[str] | None = None) -> list[list[object]]:
     rows = []
-    for split, one in _in_order(figures, figures["modalities"][modality]["splits"]):
+    for split, one in _in_order(metrics, metrics["modalities"][modality]["splits"]):
         rows += [[name, *_cells(split, found)] for name, found in one["models"].items() if not names or name in names]
-        if "floor" in one:
-            rows.append([f"*metadata baseline*, {modality}", *_cells(split, one["floor"])])
+        if "metadata_baseline" in one:
+            rows.append([f"*metadata baseline*, {modality}", *_cells(split, one["metadata_baseline"])])
     return rows
 
 
-def _in_order(figures: Mapping, splits: Mapping) -> list[tuple[str, Mapping]]:
+def _in_order(metrics: Mapping, splits: Mapping) -> list[tuple[str, Mapping]]:
     """Splits as they were asked for: JSON has sorted them."""
-    return [(split, splits[split]) for split in figures["splits"] if split in splits]
+    return [(split, splits[split]) for split in metrics["splits"] if split in splits]
 
 
 def _auc(found: Mapping | None) -> str:
@@ -220,8 +220,8 @@ def _estimate(one: Mapping) -> str:
     return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]".replace("0.", ".")
 
 
-def _machine(figures: Mapping) -> str:
-    machine = figures["machine"]
+def _machine(metrics: Mapping) -> str:
+    machine = metrics["machine"]
     return f"Measured on {machine['date']} by `make evaluate`, torch {machine['versions']['torch'].partition('+')[0]}."
 
 
@@ -239,26 +239,26 @@ def fill(text: str, written: str, where: str, marks: tuple[str, str] = FIGURES) 
     return filled
 
 
-def texts(figures: Mapping, root: Path) -> dict[Path, str]:
-    """README.md, docs/results.md and the model card of every set of weights below `root`, as these figures want them.
+def texts(metrics: Mapping, root: Path) -> dict[Path, str]:
+    """README.md, docs/results.md and the model card of every set of weights below `root`, as these metrics want them.
 
-    The card of a light model that they do not hold keeps the figures that publishing gave it.
+    The card of a light model that they do not hold keeps the metrics that publishing gave it.
 
     Raises:
-        NumbersError: figures of some weights are missing, or a place for them.
+        NumbersError: metrics of some weights are missing, or a place for them.
     """
     readme, results = root / README, root / RESULTS
-    text = fill(readme.read_text(encoding="utf-8"), readme_table(figures), str(README))
+    text = fill(readme.read_text(encoding="utf-8"), readme_table(metrics), str(README))
     filled = {
-        readme: fill(text, accuracy_sentence(figures), str(README), ACCURACY),
-        results: fill(results.read_text(encoding="utf-8"), results_tables(figures), str(RESULTS)),
+        readme: fill(text, accuracy_sentence(metrics), str(README), ACCURACY),
+        results: fill(results.read_text(encoding="utf-8"), results_tables(metrics), str(RESULTS)),
     }
     for card in sorted(root.glob("weights/*/MODEL_CARD.md")):
         modality = card.parent.name.partition("-")[0]
         digest = sha256_of(card.parent / "model.safetensors")
-        if card.parent.name != modality and digest not in figures["modalities"][modality]["weights_sha256"].values():
+        if card.parent.name != modality and digest not in metrics["modalities"][modality]["weights_sha256"].values():
             continue
-        tables = card_tables(figures, modality, digest)
+        tables = card_tables(metrics, modality, digest)
         filled[card] = fill(card.read_text(encoding="utf-8"), tables, str(card))
     return filled
 
@@ -274,13 +274,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, default=Path(), help="of the project; default: where this is run")
     options = parser.parse_args(argv)
     try:
-        figures = stored_figures(json.loads(options.report.read_text(encoding="utf-8")))
-        filled = texts(figures, options.root)
+        metrics = stored_metrics(json.loads(options.report.read_text(encoding="utf-8")))
+        filled = texts(metrics, options.root)
     except (OSError, NumbersError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from None
     if (clip := options.root / SAMPLE).exists():
         filled[options.root / README] = fill(filled[options.root / README], sample_answer(clip), str(README), ANSWER)
-    (options.root / STORED).write_text(_json(figures) + "\n", encoding="utf-8")
+    (options.root / STORED).write_text(_json(metrics) + "\n", encoding="utf-8")
     for path, text in filled.items():
         path.write_text(text, encoding="utf-8")
     print("written:", ", ".join(str(path) for path in [STORED, *filled]))

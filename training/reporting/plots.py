@@ -18,29 +18,29 @@ def reliability(title: str, calibration: Mapping) -> bytes:
         for x, y, count in zip(points["predicted"], points["observed"], points["counts"], strict=True):
             axes.annotate(str(count), (x, y), textcoords="offset points", xytext=(4, -11), fontsize=8, color="dimgrey")
         axes.set(xlim=(0, 1), ylim=(-0.08, 1.05), xlabel="P(fake), mean of a bin")
-        axes.set_title(f"{stage} calibration: ECE at even odds {points['ece_balanced']:.3f}", fontsize=10)
+        axes.set_title(f"{stage} calibration: ECE with equal priors {points['ece_balanced']:.3f}", fontsize=10)
     figure.axes[0].set_ylabel("share of fakes, classes alike")
     figure.suptitle(f"{title} (at each point: clips)", fontsize=11)
     return _png(figure)
 
 
 def roc(title: str, curves: Mapping[str, Mapping]) -> bytes:
-    """Hits against false alarms, one line a model; PNG."""
+    """ROC: TPR against FPR, one line a model; PNG."""
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
     for index, (name, curve) in enumerate(curves.items()):
-        axes.plot(curve["false_alarms"], curve["hits"], label=name, linestyle=("-", "--", "-.")[index % 3])
-    axes.set(title=title, xlabel="false alarms", ylabel="hits", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.plot(curve["fpr"], curve["tpr"], label=name, linestyle=("-", "--", "-.")[index % 3])
+    axes.set(title=title, xlabel="FPR", ylabel="TPR", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(loc="lower right", fontsize=8)
     return _png(figure)
 
 
 def robustness(title: str, axes_of: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> bytes:
-    """AUC with its interval by level of damage, a panel an axis, a line a contender; PNG.
+    """AUC with its interval by level of damage, a panel an axis, a line a candidate; PNG.
 
     Args:
-        axes_of: axis -> contender -> points with `level` and `auc`; the level of the clean clips is None.
+        axes_of: axis -> candidate -> points with `level` and `auc`; the level of the clean clips is None.
     """
     n_columns = min(4, len(axes_of))
     n_rows = -(-len(axes_of) // n_columns)

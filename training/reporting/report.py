@@ -1,4 +1,4 @@
-"""The figures as one page that needs nothing beside it, as Markdown, and as JSON."""
+"""The metrics as one page that needs nothing beside it, as Markdown, and as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEASURE_NAMES = {
     "f1": "F1",
     "log_loss": "log-loss (nats)",
     "ece": "ECE as it is",
-    "ece_balanced": "ECE at even odds",
+    "ece_balanced": "ECE with equal priors",
     "cllr": "Cllr (bits)",
 }
 _STYLE = """
@@ -84,7 +84,7 @@ def _blocks(report: Mapping) -> Iterator[Block]:
     yield Block(
         "p",
         "Clip level, with 95 % intervals of a bootstrap over source groups; no group lies in two splits. P(fake) is "
-        "calibrated to even odds; ECE has 10 bins and is too high on few clips. The calibration "
+        "calibrated to equal priors; ECE has 10 bins and is too high on few clips. The calibration "
         "was fitted on val, so what val says of it flatters.",
     )
     for modality, part in report["modalities"].items():
@@ -110,7 +110,7 @@ def _modality(modality: str, part: Mapping) -> Iterator[Block]:
     rows = []
     for split, one in part["splits"].items():
         rows += [(split, name, found) for name, found in one["models"].items()]
-        rows += [(split, "metadata alone", one["floor"])] if "floor" in one else []
+        rows += [(split, "metadata baseline", one["metadata_baseline"])] if "metadata_baseline" in one else []
     yield Block("table", rows=_measures(rows))
     for split, one in part["splits"].items():
         if one["refused"]:
@@ -125,7 +125,7 @@ def _modality(modality: str, part: Mapping) -> Iterator[Block]:
         yield from _robustness(modality, part["robustness"])
     for split, one in part["splits"].items():
         first, found = next(iter(one["models"].items()))
-        yield Block("h3", f"{first} by forging system, {split}")
+        yield Block("h3", f"{first} by generator, {split}")
         yield Block(
             "p", "A system's fakes against all real clips of the split; flagged: the share that counts as fake."
         )
@@ -150,13 +150,14 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
     yield Block("h3", f"Calibration, {modality}")
     yield Block(
         "p",
-        "P(fake) is calibrated to even odds, so it is the ECE at even odds (both classes weighing alike) that says how "
-        "well; the plain one also says how far the clips are from half fake. After: the artifact's own calibration. "
+        "P(fake) is calibrated to equal priors, so it is the ECE with equal priors (both classes weighing alike) that "
+        "says how well; the plain one also says how far the clips are from half fake. After: the artifact's own "
+        "calibration. "
         "Cross-fitted: the same kind, fitted to four fifths of the groups and measured on the fifth, in turns. By "
-        "chance: the ECE at even odds that scores which are exactly right would show on so few clips.",
+        "chance: the ECE with equal priors that scores which are exactly right would show on so few clips.",
     )
     rows: list[list[object]] = [
-        ["split", "model", "stage", "ECE as it is", "ECE at even odds", "by chance", "Cllr (bits)"]
+        ["split", "model", "stage", "ECE as it is", "ECE with equal priors", "by chance", "Cllr (bits)"]
     ]
     for split, one in part["splits"].items():
         for name, found in one["models"].items():
@@ -178,7 +179,7 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
             "p", "The kinds of calibration, cross-fitted. Publishing chooses by val's Cllr; isotonic is not served."
         )
         yield Block(
-            "table", rows=[["split", "model", "kind", "ECE as it is", "ECE at even odds", "Cllr (bits)"], *kinds]
+            "table", rows=[["split", "model", "kind", "ECE as it is", "ECE with equal priors", "Cllr (bits)"], *kinds]
         )
     for split, one in part["splits"].items():
         name, found = next(iter(one["models"].items()))
@@ -191,12 +192,12 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
 
 
 def _thresholds(chosen_of: Mapping[str, Sequence[Mapping]]) -> Block:
-    rows: list[list[object]] = [["model", "false alarms wanted", "threshold", "split", "false alarms", "hits"]]
+    rows: list[list[object]] = [["model", "FPR wanted", "threshold", "split", "FPR", "TPR"]]
     for name, chosen in chosen_of.items():
         for one in chosen:
             for split, at in one["splits"].items():
-                figures = [_number(one["threshold"]), split, _number(at["false_alarms"]), _number(at["hits"])]
-                rows.append([name, f"{one['false_alarm_rate']:.0%}", *figures])
+                metrics = [_number(one["threshold"]), split, _number(at["fpr"]), _number(at["tpr"])]
+                rows.append([name, f"{one['false_alarm_rate']:.0%}", *metrics])
     return Block("table", rows=rows)
 
 

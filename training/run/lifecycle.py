@@ -19,7 +19,7 @@ from training.data.prepared import PreparedClip, check_contents, prepare
 from training.evaluation.calibration import NoBetterThanChanceError
 from training.evaluation.metrics import summarize, within_source_auc
 from training.evaluation.scores import score_clips
-from training.exporting.publication import plain_figures, publish
+from training.exporting.publication import plain_metrics, publish
 from training.exporting.variants import export_variants
 from training.loop import distributed
 from training.loop.checkpoint import RunError
@@ -106,12 +106,12 @@ def prepared_splits(
 
 
 def report(checkpoint: Path, val: Prepared, device: str) -> None:
-    """Print the figures of the checkpoint that was kept, with intervals."""
+    """Print the metrics of the checkpoint that was kept, with intervals."""
     net, record = load_weights(checkpoint)
     scores = score_clips(net.to(device), val, spec_from_dict(record["spec"]), device)
-    figures = summarize(scores.labels, scores.p_fake, scores.groups)
+    metrics = summarize(scores.labels, scores.p_fake, scores.groups)
     print(f"{checkpoint}: epoch {record['epoch']}, {len(scores.labels)} validation clips, 95 % intervals over groups")
-    for name, estimate in figures.items():
+    for name, estimate in metrics.items():
         print(f"  {name:18} {estimate}")
     within, n_pairs = within_source_auc(scores.labels, scores.p_fake, scores.sources)
     if n_pairs:
@@ -126,12 +126,12 @@ def export(checkpoint: Path, clips: list[Clip], cache_dir: Path, *, n_workers: i
     """
     folder = checkpoint.with_suffix(".exported")
     try:
-        figures = publish(checkpoint, clips, folder, cache_dir=cache_dir, n_workers=n_workers)
+        metrics = publish(checkpoint, clips, folder, cache_dir=cache_dir, n_workers=n_workers)
     except NoBetterThanChanceError as error:
         print(f"not exported: {error}")
         return None
     manifest = export_variants(folder, folder / "artifact")
-    evaluation = {"checkpoint": str(checkpoint), "figures": plain_figures(figures), "variants": manifest["variants"]}
+    evaluation = {"checkpoint": str(checkpoint), "metrics": plain_metrics(metrics), "variants": manifest["variants"]}
     (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n", encoding="utf-8")
     print(f"exported to {folder}: MODEL_CARD.md, evaluation.json, and in artifact/ {', '.join(manifest['variants'])}")
     return folder

@@ -31,13 +31,13 @@ def settings_of(archive: Path) -> tuple[str, dict]:
 
 
 @pytest.mark.parametrize("served", cache_cost.SERVED, ids=lambda served: served.name)
-def test_a_model_and_its_floor_differ_in_the_handler_alone(store, served):
+def test_a_model_and_its_baseline_differ_in_the_handler_alone(store, served):
     name, config = settings_of(store / f"{served.name}.mar")
-    _, floor = settings_of(store / f"{served.floor}.mar")
+    _, baseline = settings_of(store / f"{served.baseline}.mar")
     assert name == served.name
     batching = ("maxBatchDelay", "minWorkers", "maxWorkers")
-    assert [config[key] for key in batching] == [floor[key] for key in batching]
-    assert (config["batchSize"] == 1) == (floor["batchSize"] == 1) == served.name.endswith("_alone")
+    assert [config[key] for key in batching] == [baseline[key] for key in batching]
+    assert (config["batchSize"] == 1) == (baseline["batchSize"] == 1) == served.name.endswith("_alone")
     assert ("handler" in config) == bool(served.source)
     if served.source:
         assert config["handler"]["variant"] == ("int8" if served.name == "video_int8" else "auto")
@@ -48,8 +48,8 @@ def test_the_table_holds_medians_and_their_ratios(tmp_path):
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(bytes(2**20))
     times = {served.name: {"hit": [4.0, 5.0, 90.0], "miss": [500.0, 700.0, 600.0]} for served in cache_cost.SERVED}
-    for floor in ("receive", "receive_alone"):
-        times[floor]["hit"] = [4.0, 1.0, 7.0]
+    for baseline in ("receive", "receive_alone"):
+        times[baseline]["hit"] = [4.0, 1.0, 7.0]
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(cache_cost.cost_table(times, clip))
     rows = [line for line in console.export_text().splitlines() if "600.0" in line]

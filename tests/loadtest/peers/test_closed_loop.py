@@ -1,4 +1,4 @@
-"""The client that all contenders share, against a server of a few lines."""
+"""The client that all candidates share, against a server of a few lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns, verdicts and medians, with contenders that run in this process; real ones are in tests/end_to_end."""
+"""Turns, verdicts and medians, with candidates that run in this process; real ones are in tests/end_to_end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from loadtest.measure.process_tree import ProcessTree
-from loadtest.peers.candidates import Contender
+from loadtest.peers.candidates import Candidate
 from loadtest.peers.closed_loop import PeerError, Window
 from loadtest.peers.comparison import Plan, Standing, compare, n_steps, p_fake_of, rotated
 
 PLAN = Plan(n_in_flight=(1, 2), seconds=0.01, warm_up_s=0.01, n_repeats=2)
 
 
-class Calm(Contender):
+class Calm(Candidate):
     """Answers at once, the same each time."""
 
     name, package, options = "calm", "", "none"
@@ -82,8 +82,8 @@ def clip(tmp_path) -> Path:
     return path
 
 
-def run(clip: Path, *kinds: type[Contender]) -> dict[str, Standing]:
-    return {standing.contender: standing for standing in compare("audio", kinds, clip, PLAN, lambda _: None)}
+def run(clip: Path, *kinds: type[Candidate]) -> dict[str, Standing]:
+    return {standing.candidate: standing for standing in compare("audio", kinds, clip, PLAN, lambda _: None)}
 
 
 def test_contenders_take_turns_and_each_turn_another_begins(clip):

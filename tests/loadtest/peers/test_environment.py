@@ -10,7 +10,7 @@ import yaml
 from loadtest.peers.workload import MODALITIES, PROJECT_DIR, payload, serving_of
 
 PACKAGE = PROJECT_DIR / "loadtest" / "peers"
-SERVING = {"predictor.py", "bare_loop.py", "litserve_app.py", "bentoml_app.py", "ray_app.py"}
+SERVING = {"predictor.py", "in_process_loop.py", "litserve_app.py", "bentoml_app.py", "ray_app.py"}
 
 
 def names(lock: str) -> dict[str, str]:

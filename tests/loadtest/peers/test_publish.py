@@ -28,7 +28,7 @@ def test_what_is_not_valid_is_not_published(tmp_path):
     document = tmp_path / "peers.md"
     document.write_text(DOCUMENT)
     (tmp_path / "table.md").write_text("| new |\n")
-    standing = {"contender": "LitServe", "model": "audio", "problem": "its verdict differs"}
+    standing = {"candidate": "LitServe", "model": "audio", "problem": "its verdict differs"}
     (tmp_path / "results.json").write_text(json.dumps({"standings": [standing]}))
     with pytest.raises(PublishError, match="LitServe with audio"):
         publish(tmp_path, document)

@@ -13,11 +13,11 @@ def figures(value: float) -> dict[str, float]:
     return {"median": value, "min": value * 0.9, "max": value * 1.1}
 
 
-def standing(contender: str, cpu_ms: float, problem: str = "") -> dict:
+def standing(candidate: str, cpu_ms: float, problem: str = "") -> dict:
     load = {"n_in_flight": 8, "n_requests": 10, "rate_rps": figures(123.4), "p50_ms": figures(12.34)}
     load |= {"p95_ms": figures(5.678), "cpu_ms": figures(cpu_ms)}
     return {
-        "contender": contender, "model": "audio", "options": f"1 worker; options of {contender}", "p_fake": 0.5,
+        "candidate": candidate, "model": "audio", "options": f"1 worker; options of {candidate}", "p_fake": 0.5,
         "loads": [] if problem else [load], "rest_ms_per_s": 3.21, "memory_mib": 456.7, "problem": problem,
     }  # fmt: skip
 
@@ -33,15 +33,15 @@ REPORT = Report(
 )
 
 
-def test_a_row_holds_medians_their_spread_and_the_ratio_to_the_bare_loop():
-    ours, invalid, bare = REPORT.rows("audio", 8)
+def test_a_row_holds_medians_their_spread_and_the_ratio_to_the_in_process_loop():
+    ours, invalid, in_process = REPORT.rows("audio", 8)
     assert ours == ["ours", "123", "12.3", "5.68", "3.00 (2.70–3.30)", "1.50", "457", "3.2"]
-    assert bare[5:] == ["1.00", "457", ""]
+    assert in_process[5:] == ["1.00", "457", ""]
     assert invalid[:2] == ["LitServe", "not valid: its verdict differs"]
-    assert len(ours) == len(invalid) == len(bare)
+    assert len(ours) == len(invalid) == len(in_process)
 
 
-def test_ratios_are_left_out_without_a_bare_loop():
+def test_ratios_are_left_out_without_a_in_process_loop():
     report = Report(MACHINE, REPORT.plan, REPORT.standings[:1])
     assert next(report.rows("audio", 8))[5] == ""
 

@@ -52,7 +52,7 @@ EVIDENCE = Evidence(
         "video": {"artifacts": {"video": record(0.8, 0.78)}},
         "audio": {"artifacts": {"audio": record(0.9, 0.9, 0.96)}},
     },
-    bare_cpu_ms={"ensemble": 250.0},
+    in_process_cpu_ms={"ensemble": 250.0},
     has_gpu=False,
 )
 ROWS = {(row.name, row.quantity): row for row in fill_in(EVIDENCE)}

@@ -15,8 +15,8 @@ def margin(artifact, inputs) -> float:
 
 @pytest.mark.parametrize("n_steps", [1, 5])
 @pytest.mark.parametrize("label", [0, 1])
-def test_pictures_stay_pictures_and_move_away_from_their_label(video_contender, label, n_steps):
-    artifact = video_contender.predictor.artifact
+def test_pictures_stay_pictures_and_move_away_from_their_label(video_candidate, label, n_steps):
+    artifact = video_candidate.predictor.artifact
     spec = artifact.spec
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (spec.mean, spec.std))
     picture = torch.rand(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -31,16 +31,16 @@ def test_pictures_stay_pictures_and_move_away_from_their_label(video_contender, 
     assert moved < 0 if label else moved > 0
 
 
-def test_features_move_by_a_share_of_their_deviation(audio_contender):
-    artifact = audio_contender.predictor.artifact
+def test_features_move_by_a_share_of_their_deviation(audio_candidate):
+    artifact = audio_candidate.predictor.artifact
     inputs = 3.0 * torch.randn(2, 10, artifact.spec.n_features, generator=torch.Generator().manual_seed(0))
     weak, strong = (perturb(artifact, inputs, 1, Attack(budget, 5)) for budget in (0.1, 0.2))
     assert float((weak - inputs).abs().max()) == pytest.approx(0.1 * float(inputs.std()), rel=1e-3)
     assert margin(artifact, strong) < margin(artifact, weak) < margin(artifact, inputs)
 
 
-def test_chance_moves_as_far_and_misleads_little(video_contender):
-    artifact = video_contender.predictor.artifact
+def test_chance_moves_as_far_and_misleads_little(video_candidate):
+    artifact = video_candidate.predictor.artifact
     inputs = torch.zeros(1, 4, 3, 32, 32)
     by_lot, by_gradient = (perturb(artifact, inputs, 1, Attack(2.0, n_steps)) for n_steps in (0, 1))
     torch.testing.assert_close(by_lot.abs(), by_gradient.abs())

@@ -1,4 +1,4 @@
-"""Calibrations are fitted to even odds, chosen by clips that they were not fitted to, and refuse what says nothing."""
+"""Calibrations are fitted to equal priors, chosen by clips they were not fitted to, and refuse what says nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The floor sees what a file is like, not what it shows."""
+"""The metadata baseline sees what a file is like, not what it shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.training.conftest import write_dataset
 from training.evaluation.metadata_baseline import describe, main
 
 
-def test_a_class_that_is_merely_louder_is_told_by_the_floor(tmp_path, capsys):
+def test_a_class_that_is_merely_louder_is_told_by_the_metadata(tmp_path, capsys):
     def make_clip(index: int, label: int) -> bytes:
         sound = tone(0.5, frequency_hz=200 + 40 * index) * (0.8 if label else 0.1)
         return write_audio(sound=sound.astype(np.float32), duration_s=0.5)

@@ -1,4 +1,4 @@
-"""Figures against values worked out by hand."""
+"""Metrics against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def test_equal_error_rate(p_fake, expected):
 
 def test_figures_of_a_small_case():
     # Of the nine pairs (real, fake) seven are in order; at 0.5 one real and one fake clip are wrong.
-    figures = summarize(LABELS, [0.1, 0.2, 0.8, 0.3, 0.7, 0.9], n_resamples=0)
-    assert figures["auc"].value == pytest.approx(7 / 9)
-    assert figures["accuracy"].value == pytest.approx(4 / 6)
-    assert figures["auc"].low == figures["auc"].value == figures["auc"].high
+    metrics = summarize(LABELS, [0.1, 0.2, 0.8, 0.3, 0.7, 0.9], n_resamples=0)
+    assert metrics["auc"].value == pytest.approx(7 / 9)
+    assert metrics["accuracy"].value == pytest.approx(4 / 6)
+    assert metrics["auc"].low == metrics["auc"].value == metrics["auc"].high
 
 
 def test_balanced_accuracy_weighs_the_classes_alike():
-    figures = summarize([0] * 9 + [1], [0.1] * 10, n_resamples=0)
-    assert figures["accuracy"].value == pytest.approx(0.9)
-    assert figures["balanced_accuracy"].value == pytest.approx(0.5)
+    metrics = summarize([0] * 9 + [1], [0.1] * 10, n_resamples=0)
+    assert metrics["accuracy"].value == pytest.approx(0.9)
+    assert metrics["balanced_accuracy"].value == pytest.approx(0.5)
 
 
 def test_intervals_hold_the_value_and_narrow_with_more_clips():
@@ -106,11 +106,11 @@ def test_cost_of_likelihood_ratios():
 
 
 def test_every_measure_of_a_small_case():
-    figures = summarize(LABELS, [0.1, 0.2, 0.8, 0.3, 0.7, 0.9], n_resamples=10, measures=ALL_MEASURES)
-    assert tuple(figures) == ALL_MEASURES
-    assert figures["f1"].value == pytest.approx(2 / 3)  # two of three fakes found, one false alarm
-    assert figures["ap"].value == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3)
-    assert figures["log_loss"].value == pytest.approx(-np.log([0.9, 0.8, 0.2, 0.3, 0.7, 0.9]).mean())
+    metrics = summarize(LABELS, [0.1, 0.2, 0.8, 0.3, 0.7, 0.9], n_resamples=10, measures=ALL_MEASURES)
+    assert tuple(metrics) == ALL_MEASURES
+    assert metrics["f1"].value == pytest.approx(2 / 3)  # two of three fakes found, one false alarm
+    assert metrics["ap"].value == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3)
+    assert metrics["log_loss"].value == pytest.approx(-np.log([0.9, 0.8, 0.2, 0.3, 0.7, 0.9]).mean())
 
 
 @pytest.mark.parametrize(("rate", "n_false_alarms"), [(0.0, 0), (0.05, 0), (0.1, 1), (0.25, 2), (1.0, 10)])
@@ -128,7 +128,7 @@ def test_threshold_above_scores_that_are_alike():
 
 
 def test_calibration_error_at_even_odds_and_by_chance():
-    """P(fake) at even odds is right for any share of fakes, and the plain ECE is not."""
+    """P(fake) with equal priors is right for any share of fakes, and the plain ECE is not."""
     rng = np.random.default_rng(0)
     p_fake = rng.random(20_000)
     labels = (rng.random(20_000) < p_fake).astype(int)

@@ -1,4 +1,4 @@
-"""Tables of scores whose figures can be worked out by hand."""
+"""Tables of scores whose metrics can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.data.clip import Clip
-from training.evaluation import report_tables as figures
+from training.evaluation import report_tables as metrics
 from training.evaluation.file_scores import ClipScores
 from training.evaluation.report_tables import Resampling
 from training.evaluation.subset import balanced_subset
@@ -20,11 +20,11 @@ def clip(index: int, label: int, *, group: str = "", source: str = "", system: s
     return Clip(Path(f"clip_{index}"), label, group or f"group {index}", "val", source=source, system=system)
 
 
-def test_breakdown_sets_each_system_against_all_real_clips(audio_contender):
+def test_breakdown_sets_each_system_against_all_real_clips(audio_candidate):
     clips = [clip(0, 0, source="a"), clip(1, 0, source="b"), clip(2, 1, source="a", system="x")]
     clips += [clip(3, 1, source="c", system="y"), clip(4, 1, source="c", system="y")]
-    margins = {audio_contender.name: np.array([-1.0, 1.0, 0.5, 2.0, 3.0])}
-    found = figures.breakdown(ClipScores(tuple(clips), margins), audio_contender, FEW)
+    margins = {audio_candidate.name: np.array([-1.0, 1.0, 0.5, 2.0, 3.0])}
+    found = metrics.breakdown(ClipScores(tuple(clips), margins), audio_candidate, FEW)
     assert {name: (one["clips"], one["flagged"], one["auc"]["value"]) for name, one in found["by_system"].items()} == {
         "x": (1, 1.0, 0.5),
         "y": (2, 1.0, 1.0),
@@ -38,27 +38,27 @@ def test_thresholds_are_chosen_on_val_and_told_of_each_split():
     real = np.arange(20) / 20
     other = (np.array([0, 0, 1, 1]), np.array([0.1, 0.99, 0.92, 0.97]))
     val = (np.array([0] * 20 + [1]), np.append(real, 0.96))
-    rows = figures.thresholds(real, {"val": val, "test": other})
+    rows = metrics.thresholds(real, {"val": val, "test": other})
     at = {row["false_alarm_rate"]: row for row in rows}
-    assert at[0.05]["splits"]["val"] == {"false_alarms": 0.05, "hits": 1.0}
-    assert at[0.05]["splits"]["test"] == {"false_alarms": 0.5, "hits": 1.0}
-    assert at[0.01]["splits"]["test"]["hits"] == 0.5  # above 0.95
+    assert at[0.05]["splits"]["val"] == {"fpr": 0.05, "tpr": 1.0}
+    assert at[0.05]["splits"]["test"] == {"fpr": 0.5, "tpr": 1.0}
+    assert at[0.01]["splits"]["test"]["tpr"] == 0.5  # above 0.95
 
 
-def test_crossfitting_mends_what_temperature_can_mend(audio_contender):
+def test_crossfitting_mends_what_temperature_can_mend(audio_candidate):
     rng = np.random.default_rng(0)
     log_odds = rng.normal(0, 2, 2_000)
     labels = (rng.random(2_000) < 1 / (1 + np.exp(-log_odds))).astype(int)
     clips = tuple(clip(index, label, group=f"group {index // 10}") for index, label in enumerate(labels))
-    found = figures.calibration(ClipScores(clips, {audio_contender.name: 6.0 * log_odds}), audio_contender)
+    found = metrics.calibration(ClipScores(clips, {audio_candidate.name: 6.0 * log_odds}), audio_candidate)
     assert found["crossfit"]["ece"] < 0.04 < found["after"]["ece"] < found["before"]["ece"]  # the artifact divides by 2
     assert found["crossfit"]["cllr"] < found["after"]["cllr"] < found["before"]["cllr"]
     assert sum(found["before"]["counts"]) == 2_000
 
 
-def test_few_groups_are_not_crossfitted(audio_contender):
+def test_few_groups_are_not_crossfitted(audio_candidate):
     clips = tuple(clip(index, index % 2, group=f"group {index % 3}") for index in range(30))
-    found = figures.calibration(ClipScores(clips, {audio_contender.name: np.arange(30.0)}), audio_contender)
+    found = metrics.calibration(ClipScores(clips, {audio_candidate.name: np.arange(30.0)}), audio_candidate)
     assert "crossfit" not in found
 
 
@@ -74,7 +74,7 @@ def test_subset_is_balanced_spread_and_the_same_each_time(n_clips):
 
 def test_curves_count_a_clip_at_the_threshold_as_fake():
     labels, p_fake = np.array([0, 0, 1, 1]), np.array([0.1, 0.5, 0.5, 0.9])
-    found = figures.curves(labels, p_fake)
+    found = metrics.curves(labels, p_fake)
     points = found["operating_points"]
     rates = dict(zip(points["thresholds"], zip(points["tpr"], points["fpr"], strict=True), strict=True))
     assert len(rates) == 51

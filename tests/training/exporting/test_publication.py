@@ -1,4 +1,4 @@
-"""What is published is what was measured: rounded weights, a fitted calibration, honest figures."""
+"""What is published is what was measured: rounded weights, a fitted calibration, honest metrics."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_published_folder_is_complete_and_consistent(checkpoint, audio_dataset, 
     (output / "quantization.safetensors").write_bytes(
         b"ranges of a network with 2-D convolutions, which was here before"
     )
-    figures = publish(checkpoint, audio_dataset, output, cache_dir=tmp_path / "cache", n_workers=1)
+    metrics = publish(checkpoint, audio_dataset, output, cache_dir=tmp_path / "cache", n_workers=1)
 
     net, meta = load_weights(output / "model.safetensors")
     original, _ = load_weights(checkpoint)
@@ -62,10 +62,10 @@ def test_published_folder_is_complete_and_consistent(checkpoint, audio_dataset, 
         torch.testing.assert_close(net.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
     assert meta["spec"] == spec_to_dict(SPEC)
     assert meta["metrics"]["val"]["fp32"]["auc"]["value"] == pytest.approx(
-        figures["val"]["fp32"]["auc"].value, abs=1e-4
+        metrics["val"]["fp32"]["auc"].value, abs=1e-4
     )
-    assert set(figures) == {"val"}  # test stays closed unless it is asked for
-    assert set(figures["val"]) == {"fp32", "int8"}
+    assert set(metrics) == {"val"}  # test stays closed unless it is asked for
+    assert set(metrics["val"]) == {"fp32", "int8"}
 
     assert not (output / "quantization.safetensors").exists()
     measured = json.loads((output / "measured.json").read_text())

@@ -19,10 +19,9 @@ from tests.clips import tone, write_audio
 from tests.training.artifacts import AUDIO_SPEC
 from tests.training.conftest import write_dataset
 from training.data.datasets import Clip, DatasetError
-from training.finetune import continual as grow
-from training.finetune import few_shot
+from training.finetune import continual, few_shot
 from training.finetune.clips import Read, halve, head_parameters, new_clips
-from training.finetune.continual import Growth, _GrowthBatches
+from training.finetune.continual import ContinualConfig, _ReplayBatches
 from training.finetune.few_shot import adapt, choose_rate, worth
 from training.loop.checkpoint import RunError
 
@@ -86,12 +85,12 @@ def test_the_old_network_is_heeded_on_old_examples_alone():
 
     old = [(torch.zeros(2, 1), torch.tensor([0, 1]))]
     new = [(torch.ones(1, 1), torch.tensor([1]))]
-    ((inputs, targets),) = _GrowthBatches(old, new, Sure(), distillation=0.5)
+    ((inputs, targets),) = _ReplayBatches(old, new, Sure(), distillation=0.5)
     assert inputs.flatten().tolist() == [0.0, 0.0, 1.0]
     unheard, said = [0.0, 0.0], [0.0, math.log(3.0)]
     expected = torch.tensor([[1.0, 0.0, *said, 0.5], [0.0, 1.0, *said, 0.5], [0.0, 1.0, *unheard, 0.0]])
     torch.testing.assert_close(targets, expected)
-    ((inputs, targets),) = _GrowthBatches(None, new, Sure(), distillation=0.5)  # without replay
+    ((inputs, targets),) = _ReplayBatches(None, new, Sure(), distillation=0.5)  # without replay
     torch.testing.assert_close(targets, expected[2:])
 
 
@@ -100,18 +99,18 @@ def test_the_old_network_is_heeded_on_old_examples_alone():
 )
 def test_bad_settings_are_refused(setting, named):
     with pytest.raises(RunError, match=named):
-        Growth(**setting)
+        ContinualConfig(**setting)
 
 
 @pytest.mark.parametrize("part", ["all", "head"])
-def test_growing_trains_the_part_asked_for_and_reports_old_and_new(
+def test_continual_learning_trains_the_part_asked_for_and_reports_old_and_new(
     weights, audio_dataset, new_folder, tmp_path, capsys, part
 ):
     path = tmp_path / "model.pt"
     arguments = [weights, "--dataset", audio_dataset, "--new", new_folder, "--cache", tmp_path / "cache"]
     arguments += ["--epochs", 1, "--batch-size", 4, "--part", part, "--save-path", path, "--no-export", "--workers", 1]
-    grow.main([str(argument) for argument in arguments])
-    found = json.loads((tmp_path / "model.growth.json").read_text())
+    continual.main([str(argument) for argument in arguments])
+    found = json.loads((tmp_path / "model.continual.json").read_text())
     assert set(found["before"]) == set(found["after"]) == {"old", "new"}
     assert found["replay_share"] == 0.5
     assert "of other groups held out" in capsys.readouterr().out

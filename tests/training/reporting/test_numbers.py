@@ -11,7 +11,7 @@ import pytest
 from archives.build import _figures
 from model_defs.networks.weights import sha256_of
 from training.exporting.model_card import FIGURES_END, FIGURES_START
-from training.reporting.numbers import ACCURACY, STORED, NumbersError, fill, main, stored_figures, texts
+from training.reporting.numbers import ACCURACY, STORED, NumbersError, fill, main, stored_metrics, texts
 
 ROOT = Path(__file__).parents[3]
 ESTIMATE = {"value": 0.8125, "low": 0.7, "high": 1.0}
@@ -50,7 +50,7 @@ def project(tmp_path) -> Path:
 @pytest.fixture
 def report(project) -> dict:
     digest = sha256_of(project / "weights" / "audio" / "model.safetensors")
-    floor = {"counts": MODEL["counts"], "measures": MODEL["measures"]}
+    baseline = {"counts": MODEL["counts"], "measures": MODEL["measures"]}
     kinds = {"music": {"files": 20, "auroc": 0.995, "warned": 1.0}}
     artifact = {
         "sha256": "0",
@@ -63,12 +63,12 @@ def report(project) -> dict:
     part = {
         "artifacts": {"audio fp32": artifact, "audio int8": artifact},
         "splits": {
-            "val": {"models": {"audio fp32": MODEL, "audio int8": MODEL}, "floor": floor, "refused": {}},
+            "val": {"models": {"audio fp32": MODEL, "audio int8": MODEL}, "metadata_baseline": baseline, "refused": {}},
         },
         "thresholds": {},
         "anomaly": {"audio int8": {"kinds": kinds, "splits": {"val": {"real": {"clips": 32, "warned": 0.0}}}}},
     }
-    ensemble = {"variants": {"audio": "audio int8"}, "splits": {"val": {"ensemble": floor}}, "left_out": {}}
+    ensemble = {"variants": {"audio": "audio int8"}, "splits": {"val": {"ensemble": baseline}}, "left_out": {}}
     return {
         "machine": MACHINE,
         "quick": False,
@@ -109,10 +109,10 @@ def test_the_command_writes_one_set_of_figures_everywhere(project, report, tmp_p
 
 
 def test_figures_of_other_weights_are_refused(project, report):
-    figures = stored_figures(report)
+    metrics = stored_metrics(report)
     (project / "weights" / "audio" / "model.safetensors").write_bytes(b"newer weights")
     with pytest.raises(NumbersError, match="no audio model with the weights"):
-        texts(figures, project)
+        texts(metrics, project)
 
 
 def test_a_light_model_that_was_not_evaluated_keeps_its_card(project, report):
@@ -121,17 +121,17 @@ def test_a_light_model_that_was_not_evaluated_keeps_its_card(project, report):
     (light / "model.safetensors").write_bytes(b"light weights")
     card = light / "MODEL_CARD.md"
     card.write_text(f"{FIGURES_START}\nas published\n{FIGURES_END}\n")
-    figures = stored_figures(report)
-    assert card not in texts(figures, project)
-    figures["modalities"]["audio"]["weights_sha256"]["audio int8"] = sha256_of(light / "model.safetensors")
+    metrics = stored_metrics(report)
+    assert card not in texts(metrics, project)
+    metrics["modalities"]["audio"]["weights_sha256"]["audio int8"] = sha256_of(light / "model.safetensors")
     (project / "weights" / "audio" / "MODEL_CARD.md").unlink()
-    assert "| audio int8 | val | 50 |" in texts(figures, project)[card]
+    assert "| audio int8 | val | 50 |" in texts(metrics, project)[card]
 
 
 @pytest.mark.parametrize("change", [{"quick": True}, {"splits": ["test"]}])
 def test_a_quick_report_or_one_without_val_is_not_published(report, change):
     with pytest.raises(NumbersError, match="a whole run"):
-        stored_figures(copy.deepcopy(report) | change)
+        stored_metrics(copy.deepcopy(report) | change)
 
 
 def test_a_text_needs_one_place_for_figures():
@@ -139,7 +139,7 @@ def test_a_text_needs_one_place_for_figures():
         fill("nothing\n", "tables", "README.md")
 
 
-@pytest.mark.skipif(not (ROOT / STORED).exists(), reason="no figures are stored: make evaluate, make numbers")
-def test_committed_texts_say_what_the_stored_figures_say():
+@pytest.mark.skipif(not (ROOT / STORED).exists(), reason="no metrics are stored: make evaluate, make numbers")
+def test_committed_texts_say_what_the_stored_metrics_say():
     for path, text in texts(json.loads((ROOT / STORED).read_text()), ROOT).items():
         assert path.read_text(encoding="utf-8") == text, path.name

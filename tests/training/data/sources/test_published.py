@@ -178,7 +178,7 @@ def test_wavefake_groups_by_recording(tmp_path):
     assert groups["ljspeech/LJ001"] == {(0, ""), (1, "ljspeech_melgan"), (1, "ljspeech_waveglow")}
     assert groups["jsut/BASIC5000_0001"] == {(0, ""), (1, "jsut_parallel_wavegan")}
     assert {clip.split for clip in clips} == {"train", "val"}
-    assert "forging systems" in describe(clips)
+    assert "generators" in describe(clips)
 
 
 def test_in_the_wild_groups_by_speaker(tmp_path):

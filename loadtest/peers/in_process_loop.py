@@ -1,4 +1,4 @@
-"""The model in a loop, with no server: `python -m loadtest.peers.bare_loop MODEL DIRECTORY [CLIP]`.
+"""The model in a loop, with no server: `python -m loadtest.peers.in_process_loop MODEL DIRECTORY [CLIP]`.
 
 It reads orders from its input, one JSON object a line ({"n_in_flight": 8, "seconds": 3}), and answers each with a line:
 latencies_ms, elapsed_s, cpu_s, answers. As many files as are in flight, but a batch at most, are judged together.
