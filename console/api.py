@@ -26,6 +26,8 @@ from console.uploads import UploadError
 from console.validation import curves_of, judged_by, meaning
 
 MAX_LIVE_BYTES = 16 * 2**20  # a few seconds of a camera
+# More than the verdict rests on: the line over time is finer so. The verdict stays that of the plain answer.
+EXPLAIN_FRAMES = 16
 EXPORTS = {
     "csv": ("text/csv; charset=utf-8", exports.to_csv),
     "json": ("application/json", exports.to_json),
@@ -136,7 +138,9 @@ async def explain_clip(request: Request) -> Response:
     if clip.state is not State.DONE:
         return refused(409, "no_verdict", "a file without a verdict cannot be explained")
     if clip.explanation is None:
-        outcome = await _predict(request, clip, options={"explain": True})
+        version = clip.answer["model"]["version"] if clip.answer else None  # it may not be the default any more
+        options = {"explain": True, "frames": EXPLAIN_FRAMES}
+        outcome = await _predict(request, clip, options=options, version=version)
         if outcome["error"]:
             return JSONResponse(outcome, 502)
         clip.explanation = outcome["answer"]
@@ -260,17 +264,19 @@ def _details(request: Request, clip: Clip) -> Record:
         return record | {"advice": error_advice(clip.error["code"])}
     if clip.answer is None:
         return record
-    explanation = (clip.explanation or {}).get("explanation", {})
+    explained = clip.explanation or {}
+    explanation = explained.get("explanation", {})
+    finer = explained or clip.answer  # scores over time and places of faces
     manifest = here.detector.manifest_of(clip.answer["model"]["version"])
     curves = curves_of(manifest)
-    spec = manifest.get("artifacts", {}).get("video", {}).get("spec", {})
     by_split = curves.get(judged_by(clip.answer), {})
-    warnings = [*advice_of(clip.answer), *advice_of(clip.explanation or {})]
+    spec = manifest.get("artifacts", {}).get("video", {}).get("spec", {})
+    not_explained = [one for one in advice_of(explained) if one["code"] == "not_explained"]
     return record | {
         "explanation": explanation or None,
-        "tracks": {track.modality: track.to_dict() for track in tracks(clip.answer, explanation)},
-        "warnings": [one for index, one in enumerate(warnings) if one not in warnings[:index]],
-        "faces": faces_of(clip.answer["modalities"].get("video", {}), spec.get("face_margin", DEFAULT_MARGIN)),
+        "tracks": {track.modality: track.to_dict() for track in tracks(finer, explanation)},
+        "warnings": [*advice_of(clip.answer), *not_explained],
+        "faces": faces_of(finer["modalities"].get("video", {}), spec.get("face_margin", DEFAULT_MARGIN)),
         "judged_by": judged_by(clip.answer),
         "meaning": meaning(clip.answer["probabilities"]["fake"], by_split),
         "curves": {split: one.get("operating_points") for split, one in by_split.items()},

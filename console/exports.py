@@ -80,7 +80,7 @@ def to_html(clips: Sequence[Clip], threshold: float | None, detector: Detector, 
             entry |= {
                 "advice": advice_of(clip.answer),
                 "meaning": meaning(row["p_fake"], curves.get(judged_by(clip.answer), {})),
-                "timeline": timeline_svg(clip.answer, explanation, row["threshold"]),
+                "timeline": timeline_svg(clip.explanation or clip.answer, explanation, row["threshold"]),
                 "heatmap": explanation.get("video", {}).get("heatmap"),
             }
         elif clip.error:

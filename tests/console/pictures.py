@@ -55,7 +55,7 @@ def show_sample(page: Any, files: Sequence[Path]) -> None:
     page.wait_for_selector(f"#queue-summary:has-text('{len(files)} of {len(files)} done')", timeout=WAIT_MS)
     page.locator(DONE).filter(has_text=SAMPLE.name).locator(".open").click()
     page.wait_for_selector("canvas.map", timeout=WAIT_MS)
-    page.locator(".faces button").nth(3).click()
+    page.locator(".faces button").nth(page.locator(".faces button").count() // 2).click()
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("h")
     page.wait_for_timeout(500)

@@ -65,8 +65,11 @@ def test_a_verdict_is_the_servers_own(judged, torchserve, clip_file):
 def test_an_explanation_brings_scores_over_time_and_pictures(judged, caller, url):
     explained = caller.post(f"{url}/{judged['id']}/explain", timeout=120).json()
     assert set(explained["tracks"]) == {"video", "audio"}
-    assert explained["tracks"]["video"]["p_fake"] == explained["explanation"]["video"]["frame_p_fake"]
+    assert len(explained["explanation"]["video"]["frame_p_fake"]) > judged["answer"]["modalities"]["video"]["frames"]
     assert explained["explanation"]["video"]["heatmap"]["png_base64"]
+    assert explained["answer"] == judged["answer"]  # the verdict is that of the plain request
+    (face,) = explained["faces"]
+    assert all(0 < share < 1 for one in face["boxes"] for share in one["box"])
 
 
 def test_another_version_gives_its_own_verdict(judged, caller, url):
