@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from model_defs.networks.registry import build_network
@@ -23,6 +23,8 @@ from model_defs.spec import spec_from_dict
 _META_KEY = "deepdetect"  # one key only: the header's bytes then do not depend on an order of keys
 REQUIRED_META = ("network", "spec")
 _SCALE = ".int8_scale"  # of an int8 matrix, under its name and this
+_PARTS = "parts"  # in the record: further files of the same weights, each with its SHA-256
+MAX_FILE_BYTES = 60 * 2**20  # of one file; repositories refuse or slow down on larger ones
 _N_LARGE = 2**18  # weights of a linear layer from which it is stored as int8
 
 
@@ -48,7 +50,23 @@ def save_weights(path: Path, net: nn.Module, meta: Mapping[str, object], half: b
             state[name], state[name + _SCALE] = _as_int8(name, tensor.detach().cpu())
         else:
             state[name] = _stored(name, tensor, half)
-    Path(path).write_bytes(save(state, metadata={_META_KEY: json.dumps(dict(meta), sort_keys=True)}))
+    write_state(Path(path), state, meta)
+
+
+def write_state(path: Path, state: Mapping[str, Tensor], meta: Mapping[str, object]) -> None:
+    """Write tensors as they are; what goes beyond `MAX_FILE_BYTES` into a second file beside the first."""
+    kept, left, n_bytes = {}, {}, 0
+    for name in sorted(state, key=lambda name: (-state[name].nbytes, name)):
+        n_bytes += state[name].nbytes
+        (kept if n_bytes < MAX_FILE_BYTES - 2**20 else left)[name] = state[name]  # a MiB for the header
+    record = {key: value for key, value in meta.items() if key != _PARTS}
+    second = path.with_name(f"{path.stem}-2{path.suffix}")
+    if left:
+        second.write_bytes(save(left))
+        record[_PARTS] = {second.name: sha256_of(second)}
+    else:
+        second.unlink(missing_ok=True)
+    path.write_bytes(save(kept, metadata={_META_KEY: json.dumps(record, sort_keys=True)}))
 
 
 def load_weights(path: Path) -> tuple[nn.Module, dict]:
@@ -114,7 +132,13 @@ def _as_fp32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     with safe_open(path, framework="pt") as file:
         meta = json.loads((file.metadata() or {}).get(_META_KEY, "{}"))
-        return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118 - not a dict
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    for name, digest in meta.pop(_PARTS, {}).items():
+        part = path.with_name(name)
+        if not part.is_file() or sha256_of(part) != digest:
+            raise ValueError(f"{part} is absent or not the part that {path.name} names; copy both files together")
+        state |= load_file(part)
+    return state, meta
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:

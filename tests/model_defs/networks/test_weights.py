@@ -110,3 +110,24 @@ def test_a_transformers_large_matrices_take_a_byte_a_weight(tmp_path: Path, tran
     assert kinds["backbone.features.0.blocks.0.proj.weight"] == "F16"
     save_weights(tmp_path / "b.safetensors", loaded, meta)
     assert sha256_of(tmp_path / "a.safetensors") == sha256_of(tmp_path / "b.safetensors")
+
+
+def test_more_than_a_file_may_hold_goes_into_a_second_one(
+    tmp_path: Path, net: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, second = tmp_path / "model.safetensors", tmp_path / "model-2.safetensors"
+    monkeypatch.setattr(weights, "MAX_FILE_BYTES", 2**20 + 2**19)
+    save_weights(path, net, META)
+    assert max(path.stat().st_size, second.stat().st_size) < weights.MAX_FILE_BYTES
+    loaded, meta = load_weights(path)
+    assert meta == META
+    torch.testing.assert_close(loaded.norm.weight, net.norm.weight, atol=0, rtol=0)
+    digest = sha256_of(path)
+    second.write_bytes(second.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match="copy both files together"):
+        load_weights(path)
+    save_weights(path, net, META)
+    assert sha256_of(path) == digest
+    monkeypatch.setattr(weights, "MAX_FILE_BYTES", 2**30)
+    save_weights(path, net, META)
+    assert not second.exists()
