@@ -153,8 +153,9 @@ async function health() {
   try {
     const state = await get("/api/health");
     const pending = state.versions.reduce((sum, one) => sum + one.n_pending, 0);
-    const isReady = !state.has_management || state.versions.some((one) => one.n_ready > 0);
+    const isReady = state.versions.some((one) => one.n_ready > 0);
     if (!state.is_up) set("down", t("page.server_down"));
+    else if (!state.has_management) set("", t("page.server_unknown"));
     else if (!isReady) set("down", t("page.server_no_worker"));
     else set("up", pending ? t("page.server_busy", { n: pending }) : t("page.server_up"));
     if (!byId("view-models").hidden) models.showHealth();

@@ -231,6 +231,19 @@ def test_the_theme_button_turns_the_page_dark(browser, console, screenshots):
         page.screenshot(path=screenshots / "dark.png")
 
 
+def test_a_server_that_is_down_is_said_with_what_to_do(browser, lone_console, tmp_path):
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"x")
+    with page_of(browser, lone_console.address) as page:
+        page.wait_for_selector("#server-state:has-text('Server not reachable')")
+        page.set_input_files("#files", str(clip))
+        page.wait_for_selector("text=The server does not answer", timeout=VERDICT_MS)
+        page.click(".item .open")
+        page.wait_for_selector("text=Start it with `make serve`")
+        page.click("[aria-label='Try a.mp4 again']")
+        page.wait_for_selector("[aria-label='Cancel a.mp4']")
+
+
 def test_ending_the_session_deletes_its_files(browser, console, clips):
     with page_of(browser, console.address) as page:
         judge(page, clips[0])
