@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -50,10 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ClientError as error:
         print(f"deepdetect-release: {error}", file=sys.stderr)
         return 1
-    if args.json:
-        print(json.dumps(result.record, ensure_ascii=False))
-    else:
-        console.print(result.text, markup=False, highlight=False, soft_wrap=isinstance(result.text, str))
+    try:
+        if args.json:
+            print(json.dumps(result.record, ensure_ascii=False), flush=True)
+        else:
+            console.print(result.text, markup=False, highlight=False, soft_wrap=isinstance(result.text, str))
+    except BrokenPipeError:  # such as `| head`; the step itself was done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return result.status
 
 

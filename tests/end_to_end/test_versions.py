@@ -282,16 +282,11 @@ def test_the_default_is_not_removed_and_a_version_without_workers_not_promoted(r
 
 @pytest.fixture
 def run(versions_server, capsys) -> Callable[..., dict]:
-    """Runs a command with --json and checks its exit status; gives what it printed."""
-    paths = {
-        "--directory": versions_server.directory,
-        "--config": versions_server.environment["TS_CONFIG_FILE"],
-        "--log-dir": versions_server.log_dir,
-    }
+    """Runs a command with --json and checks its exit status; gives what it printed. The server is found by --config."""
+    options = ["--config", versions_server.environment["TS_CONFIG_FILE"], "--json"]
 
     def run(command: str, *arguments: str, status: int = 0) -> dict:
-        options = [str(part) for pair in paths.items() for part in pair]
-        assert release.main([command, *arguments, *options, "--json"]) == status
+        assert release.main([command, *arguments, *options]) == status
         printed = capsys.readouterr()
         return json.loads(printed.out) if printed.out else {"error": printed.err}
 
