@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-AUDIO_FEATURES = ("mfcc", "linear_bands")  # the front ends of model_defs.preprocessing.audio_features
+AUDIO_FEATURES = (
+    "mfcc",
+    "linear_bands",
+    "compressed_spectrum",
+)  # the front ends of model_defs.preprocessing.audio_features
 LABELS = ("real", "fake")  # class 0 is real, class 1 is fake; a score is always P(fake)
 
 # Channel statistics of ImageNet-1k, the data the backbones are pretrained on.
@@ -106,8 +110,10 @@ class AudioSpec:
 
     @property
     def n_features(self) -> int:
-        """MFCC with delta and delta-delta, or bands."""
-        return 3 * self.n_mfcc if self.features == "mfcc" else self.n_bands
+        """MFCC with delta and delta-delta, bands, or real and imaginary part of each bin."""
+        return {"mfcc": 3 * self.n_mfcc, "linear_bands": self.n_bands, "compressed_spectrum": self.n_fft + 2}[
+            self.features
+        ]
 
 
 InputSpec = VideoSpec | AudioSpec

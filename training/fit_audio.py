@@ -48,13 +48,37 @@ line.
 
 
 @dataclass(frozen=True)
-class KernelFit:
+class Copies:
+    """What a network is fitted to beside the clips as they are.
+
+    Attributes:
+        n_damaged: copies of each clip that are degraded as in training by epochs, beside the clip as it is.
+        vocoded_share: weight of vocoded real clips among the fakes, 0 to 1; see `training.augmentation.vocoders`.
+        vocoders: that make them.
+        seed: of damage and vocoders.
+    """
+
+    n_damaged: int = 2
+    vocoded_share: float = 0.25
+    vocoders: tuple[str, ...] = ("mel",)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.vocoded_share < 1:
+            raise ValueError(f"vocoded_share is {self.vocoded_share}; it must lie in 0 <= x < 1")
+        if self.n_damaged < 0:
+            raise ValueError(f"n_damaged is {self.n_damaged}; it must not be negative")
+
+
+@dataclass(frozen=True)
+class KernelFit(Copies):
     """What the machine is fitted to.
 
     Attributes:
         n_damaged: copies of each clip that are degraded as in training by epochs, beside the clip as it is.
         vocoded_share: weight of vocoded real clips among the fakes, 0 to 1; see `training.augmentation.vocoders`.
         vocoders: that make them.
+        seed: of damage and vocoders.
         gamma: of the kernel; at 1 its exponent is the mean squared difference of the statistics.
         c: of each support vector that is on the wrong side (C).
         seed: of damage and vocoders.
@@ -144,15 +168,7 @@ def collect(
         n_workers: that make vocoded copies.
         make_examples: gives the features.
     """
-    real = [item for item in train if item.clip.label == 0]
-    copies: list[PreparedClip] = []
-    if how.vocoded_share:
-        by_clip = vocoded_copies(real, how.vocoders, spec.rate_hz, n_workers=n_workers)
-        copies = [copy for by_name in by_clip for copy in by_name.values()]
-    share = {0: 1 / len(real), 1: (1 - (how.vocoded_share if copies else 0)) / (len(train) - len(real))}
-    items = [(item, share[item.clip.label], index) for index, item in enumerate(train)]
-    origins = [index for index, item in enumerate(train) if item.clip.label == 0 for _ in how.vocoders]
-    items += [(copy, how.vocoded_share / len(copies), index) for copy, index in zip(copies, origins, strict=False)]
+    items = weighted_items(train, how, spec.rate_hz, n_workers)
     makers = [make_examples(train, spec, AudioTraining(undamaged_share=whole)) for whole in (1.0, 0.0)]
     statistics, labels, weights, of_clip = [], [], [], []
     with torch.inference_mode():
@@ -165,6 +181,25 @@ def collect(
                 weights.append(weight / (1 + how.n_damaged))
                 of_clip.append(origin)
     return Examples(torch.stack(statistics), np.array(labels), np.array(weights), np.array(of_clip))
+
+
+def weighted_items(
+    train: Sequence[PreparedClip], how: Copies, rate_hz: int, n_workers: int = 1
+) -> list[tuple[PreparedClip, float, int]]:
+    """Every clip and each vocoded copy of a real one, its weight, and the index of the clip that it is of.
+
+    Both classes weigh 1, and the clips of one class alike.
+    """
+    real = [item for item in train if item.clip.label == 0]
+    copies: list[PreparedClip] = []
+    if how.vocoded_share:
+        by_clip = vocoded_copies(real, how.vocoders, rate_hz, n_workers=n_workers)
+        copies = [copy for by_name in by_clip for copy in by_name.values()]
+    share = {0: 1 / len(real), 1: (1 - (how.vocoded_share if copies else 0)) / (len(train) - len(real))}
+    items = [(item, share[item.clip.label], index) for index, item in enumerate(train)]
+    origins = [index for index, item in enumerate(train) if item.clip.label == 0 for _ in how.vocoders]
+    items += [(copy, how.vocoded_share / len(copies), index) for copy, index in zip(copies, origins, strict=False)]
+    return items
 
 
 def fit_network(net: StatisticsNet, examples: Examples, how: KernelFit) -> None:

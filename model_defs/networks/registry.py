@@ -10,6 +10,7 @@ from torch import nn
 
 from model_defs.networks.audio import AudioNet, SpectrogramNet
 from model_defs.networks.audio_svm import StatisticsNet
+from model_defs.networks.audio_transformer import SpectrumTransformerNet
 from model_defs.networks.backbones import create_backbone
 from model_defs.networks.video import FrameScoreNet, VideoNet
 from model_defs.spec import CLIP_MEAN, CLIP_STD, AudioSpec, InputSpec, VideoSpec
@@ -21,7 +22,8 @@ class Network:
 
     Attributes:
         name: the key in `NETWORKS`.
-        create: VideoNet or FrameScoreNet (which take a backbone first), AudioNet, SpectrogramNet or StatisticsNet.
+        create: VideoNet or FrameScoreNet (which take a backbone first), AudioNet, SpectrogramNet, StatisticsNet or
+            SpectrumTransformerNet.
         spec: the input it expects unless the training run chose another.
         backbone: one of `backbones.BACKBONES`; None for audio.
         sizes: keyword arguments of `create`.
@@ -60,6 +62,7 @@ _LIGHT_BANDS = {"n_channels": (16, 32, 48), "n_hidden": 64}
 _LIGHT_STATISTICS = {"n_cepstra": 32, "lags": (1, 4), "band_lags": (1, 4), "n_support_vectors": 1_024}
 # 32 ms every 10 ms: vocoders leave traces between the pitch pulses, which longer frames average away.
 _BANDS = AudioSpec(features="linear_bands", n_fft=512, hop_length=160)
+_SPECTRUM = AudioSpec(features="compressed_spectrum", n_fft=320, hop_length=160)
 
 # What CLIP was trained on. Three frames say as much as ten, and each is searched for its face.
 _CLIP = VideoSpec(
@@ -94,6 +97,7 @@ NETWORKS: dict[str, Network] = {
             replace(_BANDS, n_bands=48, hop_length=320),
             sizes=_LIGHT_STATISTICS,
         ),
+        Network("spectrum_transformer", SpectrumTransformerNet, _SPECTRUM),
         Network("mfcc_gru_light", AudioNet, AudioSpec(), sizes=_LIGHT_AUDIO),
     )
 }

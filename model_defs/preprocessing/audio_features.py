@@ -3,6 +3,8 @@
 `linear_bands`: log energies of bands of equal width, less each band's mean over the window. Neural vocoders betray
 themselves above 4 kHz, where the mel scale is coarse, so bands of equal width keep what cepstra smooth over.
 
+`compressed_spectrum`: the complex spectrum itself, its magnitudes brought nearer each other, for convolutions.
+
 `mfcc`: 120 features, 40 MFCC, delta and delta-delta. Two extractors give the same numbers: `librosa_features`, the
 reference, and `MfccFrontend`, the same steps in torch, which is faster and spares a worker the import of librosa; it
 is the one that trains and serves, and a test holds the two equal. Steps and defaults are those of
@@ -32,12 +34,14 @@ DELTA_WIDTH = 9  # librosa.feature.delta(width=)
 # Least deviation that a feature is divided by: at or below the least that speech shows (0.15 in 300 clips).
 # The deltas of a steady tone deviate by rounding errors alone, which must not be blown up.
 STD_FLOOR = 0.15
+SPECTRUM_EXPONENT = 0.3  # of a magnitude, that of the pretrained encoder
+MAGNITUDE_FLOOR = 1e-12
 BAND_SCALE_DB = 10.0  # what log energies are divided by: they then deviate by about 1
 
 
 def create_frontend(spec: AudioSpec) -> nn.Module:
     """The front end that the spec names, in eval mode: (W, n_samples) -> (W, n_steps, n_features)."""
-    return (MfccFrontend(spec) if spec.features == "mfcc" else LinearBandFrontend(spec)).eval()
+    return FRONTENDS[spec.features](spec).eval()
 
 
 def librosa_features(window: np.ndarray, spec: AudioSpec, *, normalise: bool = True) -> np.ndarray:
@@ -148,6 +152,45 @@ class LinearBandFrontend(nn.Module):
         band_db = 10.0 * torch.log10((power @ self.bands).clamp(min=self.power_floor))
         band_db = torch.maximum(band_db, band_db.amax((1, 2), keepdim=True) - self.dynamic_range_db)
         return (band_db - band_db.mean(1, keepdim=True)) / self.scale_db
+
+
+class CompressedSpectrumFrontend(nn.Module):
+    """Complex spectrum of the window at a peak of 1, each magnitude to the power of 0.3, its phase kept; scriptable.
+
+    What DistillMOS hears (`model_defs.networks.audio_transformer`), but for centred frames.
+    """
+
+    def __init__(self, spec: AudioSpec) -> None:
+        super().__init__()
+        self.hop_length = spec.hop_length
+        self.exponent, self.floor = SPECTRUM_EXPONENT, MAGNITUDE_FLOOR
+        hann = torch.hann_window(spec.n_fft, dtype=torch.float64).float()
+        self.register_buffer("hann", hann, persistent=False)  # follows from the spec: no part of the weights
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Features of each window by itself.
+
+        Args:
+            windows: samples (W, N) float32.
+
+        Returns:
+            (W, n_steps, n_fft + 2) float32, n_steps = N // hop_length + 1: real and imaginary part of each bin in turn.
+            A frame without sound is zero.
+        """
+        windows = windows / windows.abs().amax(1, keepdim=True).clamp(min=self.floor)
+        n_fft = self.hann.shape[0]
+        padded = functional.pad(windows[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
+        spectrum = torch.fft.rfft(padded.unfold(-1, n_fft, self.hop_length) * self.hann)
+        magnitude = spectrum.abs().clamp(min=self.floor)
+        compressed = torch.view_as_real(spectrum) * magnitude.pow(self.exponent - 1)[..., None]
+        return compressed.flatten(2)
+
+
+FRONTENDS = {
+    "mfcc": MfccFrontend,
+    "linear_bands": LinearBandFrontend,
+    "compressed_spectrum": CompressedSpectrumFrontend,
+}
 
 
 def power_spectrum(windows: torch.Tensor, hann: torch.Tensor, hop_length: int) -> torch.Tensor:

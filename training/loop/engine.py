@@ -237,7 +237,7 @@ def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
             continue
-        lr_factor = 1.0 if name.startswith("backbone.") else config.head_lr_factor
+        lr_factor = 1.0 if name.startswith(getattr(net, "pretrained", ("backbone.",))) else config.head_lr_factor
         decay = config.weight_decay if parameter.dim() > 1 else 0.0
         groups.setdefault((lr_factor, decay), []).append(parameter)
     return torch.optim.AdamW(

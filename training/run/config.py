@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model_defs.networks.audio_svm import StatisticsNet
+from model_defs.networks.audio_transformer import SpectrumTransformerNet
 from model_defs.networks.registry import NETWORKS
 from model_defs.spec import AudioSpec, InputSpec, VideoSpec
 from training.augmentation.vocoders import VOCODERS
@@ -106,6 +107,17 @@ class StatisticsModel:
 
 
 @dataclass(frozen=True)
+class EncoderModel:
+    """What is fitted.
+
+    Attributes:
+        network: what to fit.
+    """
+
+    network: str = "spectrum_transformer"
+
+
+@dataclass(frozen=True)
 class FramesModel:
     """What is trained on frames.
 
@@ -192,6 +204,19 @@ def audio_fit_parser(script: str, fit: type, more: Sequence[Section] = (), **tex
     )
     networks = [name for name, network in NETWORKS.items() if network.create is StatisticsNet]
     return _parser(script, "audio", sections, {}, texts, networks=networks)
+
+
+def encoder_fit_parser(script: str, how: type, defaults: Mapping[str, Any], **texts: str) -> OptionsParser:
+    """The options of the script that fits a network to sound which starts from a pretrained encoder."""
+    sections = (
+        *_DATA_AND_RUN,
+        Section("model", EncoderModel),
+        Section("fit", how),
+        _LOOP,
+        Section("input of the network, in training and serving (default: its own)", AudioSpec, unset=None),
+    )
+    networks = [name for name, network in NETWORKS.items() if network.create is SpectrumTransformerNet]
+    return _parser(script, "audio", sections, defaults, texts, networks=networks)
 
 
 def input_spec(settings: Settings) -> InputSpec:
