@@ -10,6 +10,7 @@ from torch.fx.experimental.optimization import fuse
 
 from model_defs.networks.audio import AudioNet, SpectrogramNet
 from model_defs.networks.audio_svm import StatisticsNet
+from model_defs.networks.audio_transformer import SpectrumTransformerNet
 from model_defs.networks.video import FrameSequenceNet
 from model_defs.networks.video_joint import JointFeatures
 
@@ -22,7 +23,7 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
     model = model.eval()
     if not holds_batch_norms(model):
         return model
-    if isinstance(model, StatisticsNet):
+    if isinstance(model, (StatisticsNet, SpectrumTransformerNet)):
         return model  # its batch norm follows no convolution
     if isinstance(model, FrameSequenceNet):
         fold_features(model)

@@ -209,6 +209,8 @@ def _float_modules(part: nn.Module) -> Iterator[str]:
     """
     if hasattr(part, "pool"):
         yield "pool"
+    if isinstance(part, nn.Sequential) and isinstance(part[0], nn.Conv2d):  # of a complex spectrum
+        yield from ("0", "1")
     for name, block in part.named_modules():
         if isinstance(block, Conv2dNormActivation):
             conv = block[0]

@@ -179,17 +179,18 @@ class MapExamples:
         maps = self.maps.copies[number][row, steps].astype(np.float32)
         return np.concatenate([maps, self.maps.heard[number][row, steps, None].astype(np.float32)], axis=1)
 
-    def statistics(self, net: SpectrumTransformerNet) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-        """Statistics of all copies, (n, n_statistics), their labels and weights (n,)."""
-        found, labels, weights = [], [], []
-        chances = self.chances
-        with torch.inference_mode():
-            for index, row in enumerate(tqdm(self.rows, "statistics", unit="clip")):
-                inputs = torch.from_numpy(np.stack([self.inputs(row, n) for n in range(len(self.maps.copies))]))
+    def statistics(
+        self, net: SpectrumTransformerNet, *, half: bool = True
+    ) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Statistics of all copies, (n, n_statistics), their labels and weights (n,); `half` computes in bf16."""
+        found, numbers = [], range(len(self.maps.copies))
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            for start in tqdm(range(0, len(self.rows), N_AT_ONCE), "statistics", unit="batch"):
+                rows = self.rows[start : start + N_AT_ONCE]
+                inputs = torch.from_numpy(np.stack([self.inputs(row, n) for row in rows for n in numbers]))
                 found.append(net.of_maps(inputs[..., :-1], inputs[..., -1]))
-                labels += [self.clips[row].label] * len(inputs)
-                weights += [chances[index]] * len(inputs)
-        return torch.cat(found), np.array(labels), np.array(weights)
+        labels = np.array([self.clips[row].label for row in self.rows])
+        return torch.cat(found), np.repeat(labels, len(numbers)), np.repeat(self.chances, len(numbers))
 
 
 class MapsNet(nn.Module):
