@@ -13,10 +13,18 @@ RUN := env -u PYTHONPATH $(BIN)/python
 
 INSTALLED := $(VENV)/.installed
 SAMPLE := build/sample.mp4
-STANDARD := build/artifacts/video/manifest.json build/artifacts/audio/manifest.json
-LIGHTER := build/artifacts/video-light/manifest.json build/artifacts/audio-light/manifest.json
-ARTIFACTS := $(if $(LIGHT),$(LIGHTER),$(STANDARD))
-FLAVOUR := build/archives.$(if $(LIGHT),light,standard)
+# What the archives hold: TIER=light, standard or accurate (LIGHT=1 is TIER=light). A modality without an accurate model
+# of its own gives its standard one.
+TIER ?= $(if $(LIGHT),light,standard)
+ifeq (,$(filter light standard accurate,$(TIER)))
+$(error TIER is $(TIER); allowed: light, standard, accurate)
+endif
+artifacts_of = $(patsubst %,build/artifacts/%/manifest.json,$(1))
+STANDARD := $(call artifacts_of,video audio)
+OTHERS := $(call artifacts_of,$(notdir $(wildcard weights/*-light weights/*-accurate)))
+ACCURATE := $(foreach name,video audio,$(call artifacts_of,$(or $(notdir $(wildcard weights/$(name)-accurate)),$(name))))
+ARTIFACTS := $(if $(filter light,$(TIER)),$(call artifacts_of,video-light audio-light),$(if $(filter accurate,$(TIER)),$(ACCURATE),$(STANDARD)))
+FLAVOUR := build/archives.$(TIER)
 ARCHIVES := archives/video.mar archives/audio.mar archives/ensemble.mar
 CODE := $(shell find model_defs handlers -name "*.py")
 EXPORT_CODE := training/export.py $(shell find training/exporting -name "*.py")
@@ -56,25 +64,25 @@ sample: $(SAMPLE)  ## make the sample clip: a public-domain face and a synthetic
 $(SAMPLE): $(INSTALLED) samples/clip.py samples/speech.py
 	$(RUN) -m samples.clip $@
 
-artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16 (LIGHT=1: those of the light models)
+artifacts: $(ARTIFACTS)  ## export the committed weights to TorchScript: fp32, int8, fp16 (TIER=light or accurate: those models)
 
 build/artifacts/%/manifest.json: $(INSTALLED) $(CODE) $(EXPORT_CODE) weights/%/model.safetensors weights/%/measured.json weights/%/anomaly.safetensors
 	$(RUN) -m training.export weights/$* --output build/artifacts/$*
 
-archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar (LIGHT=1: of the light models, under the same names)
+archive: $(ARCHIVES)  ## build archives/{video,audio,ensemble}.mar (TIER=light or accurate: of those models, under the same names)
 
 # Which models the archives hold: where that changes, they are built anew.
 $(FLAVOUR):
-	@mkdir -p build && rm -f build/archives.light build/archives.standard && touch $@
+	@mkdir -p build && rm -f build/archives.light build/archives.standard build/archives.accurate && touch $@
 
 $(ARCHIVES) &: $(FLAVOUR) $(ARTIFACTS) $(CODE) archives/build.py archives/manifest.json $(wildcard config/*.yaml weights/report.json)
-	$(RUN) -m archives.build $(if $(LIGHT),--light)
+	$(RUN) -m archives.build --tier $(TIER)
 	@mkdir -p build/torchserve/tmp build/torchserve/logs  # torchserve wants what env.sh names to be there
 
 # A version of its own beside what is served; the default stays, unless PROMOTE=1.
 release: artifacts sample  ## build VERSION=2.0 of MODEL (ensemble), register it beside the default, check and warm it (CONFIG=config.properties of another server)
-	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [LIGHT=1] [PROMOTE=1] [CONFIG=FILE]" >&2; exit 2; }
-	$(RUN) -m archives.build $(MODEL) --version $(VERSION) $(if $(LIGHT),--light)
+	@test -n "$(VERSION)" || { echo "usage: make release VERSION=2.0 [MODEL=ensemble] [TIER=light] [PROMOTE=1] [CONFIG=FILE]" >&2; exit 2; }
+	$(RUN) -m archives.build $(MODEL) --version $(VERSION) --tier $(TIER)
 	$(RUN) -m operations.release register archives/$(MODEL)-$(VERSION).mar $(if $(PROMOTE),--promote) $(if $(CONFIG),--config $(CONFIG))
 
 serve: archive sample  ## start TorchServe, wait until it is ready, run detection on the sample over HTTP and gRPC
@@ -107,7 +115,7 @@ soak: SOAK_MINUTES ?= 10
 soak: archive  ## SOAK_MINUTES (10) of good, repeated and hostile load: does a worker's memory grow?
 	$(RUN) -m loadtest.soak --minutes $(SOAK_MINUTES)
 
-bench: $(STANDARD) $(LIGHTER) sample  ## time every variant, the light ones too, and the stages of a request (WRITE=1: into docs/results.md)
+bench: $(STANDARD) $(OTHERS) sample  ## time every variant, the light ones too, and the stages of a request (WRITE=1: into docs/results.md)
 	$(RUN) -m training.bench $(if $(WRITE),--write docs/results.md)
 
 bench-cache: archive sample  ## time cache hits against a handler that only receives and hashes, and against misses (WRITE=1)
@@ -258,8 +266,8 @@ compress: DATASET ?= $(AUDIO_DATA)
 compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or distill of CHECKPOINT with DATASET: metrics before and after (OPTIONS=...)
 	$(RUN) -m training.compress $(STEP) $(CHECKPOINT) --dataset $(DATASET) $(OPTIONS)
 
-evaluate: $(STANDARD) $(LIGHTER)  ## metrics, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
-	$(RUN) -m training.evaluate --artifact $(dir $(STANDARD) $(LIGHTER)) --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
+evaluate: $(STANDARD) $(OTHERS)  ## metrics, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
+	$(RUN) -m training.evaluate --artifact $(dir $(STANDARD) $(OTHERS)) --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
 		--split $(or $(SPLIT),val) $(if $(QUICK),--quick)
 
 lint: $(INSTALLED)  ## check style, imports and types

@@ -3,7 +3,8 @@
     python -m archives.build                  every archive, from build/artifacts/
     python -m archives.build ensemble         one of them
     python -m archives.build ensemble --version 2.0    archives/ensemble-2.0.mar, to be served beside 1.0
-    python -m archives.build --light          of the light models: smaller and quicker, and worth a little less
+    python -m archives.build --tier light     of the light models: smaller and quicker, and worth a little less
+    python -m archives.build --tier accurate  of the best models, whatever they cost
     python -m archives.build --output DIR --artifacts DIR
 
 An archive is self-contained: the packages `model_defs` and `handlers` as they
@@ -44,6 +45,8 @@ REQUIRED_KEYS = {
 OPTIONAL_KEYS = {"maxRetryTimeoutInSec", "jobQueueSize", "deviceType", "deviceIds"}
 # What an artifact's own manifest says that a reader of the archive wants to know.
 ARTIFACT_KEYS = ("network", "spec", "labels", "calibration", "weights_sha256", "variants", "torch")
+TIERS = ("light", "standard", "accurate")
+DEFAULT_TIER = "standard"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can carry
 
 SHIM = '''"""The handler that TorchServe loads; it takes only a class that this very file defines."""
@@ -68,7 +71,7 @@ def build_archive(
     artifacts: Path,
     root: Path = PROJECT_DIR,
     *,
-    light: bool = False,
+    tier: str = DEFAULT_TIER,
 ) -> Path:
     """Builds one archive.
 
@@ -79,7 +82,7 @@ def build_archive(
         output: directory to write to.
         artifacts: directory with one artifact directory for each modality.
         root: the source tree to take packages and configuration from.
-        light: take `<modality>-light` of these directories.
+        tier: one of `TIERS`; see `tier_directory`.
 
     Raises:
         BuildError: an artifact is missing, or the model configuration is wrong.
@@ -92,8 +95,7 @@ def build_archive(
         _stage_packages(root, stage)
         record: dict[str, Any] = {"name": name, "version": version, "artifacts": {}}
         for modality in declaration["artifacts"]:
-            source = artifacts / (f"{modality}-light" if light else modality)
-            manifest = _stage_artifact(source, stage / "artifacts" / modality)
+            manifest = _stage_artifact(tier_directory(artifacts, modality, tier), stage / "artifacts" / modality)
             said = {key: manifest[key] for key in ARTIFACT_KEYS if key in manifest}
             record["artifacts"][modality] = said | {"figures": _figures(root, modality, manifest)}
         if fused := _fused_figures(root, record["artifacts"]):
@@ -117,7 +119,7 @@ def build_release(
     artifacts: Path,
     root: Path = PROJECT_DIR,
     *,
-    light: bool = False,
+    tier: str = DEFAULT_TIER,
 ) -> Path:
     """Builds `<output>/<name>-<version>.mar`, which lies beside other versions of the model in one store.
 
@@ -129,11 +131,20 @@ def build_release(
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"{name}-{version}.mar"
     with tempfile.TemporaryDirectory(dir=output, prefix=".release-") as temporary:
-        built = build_archive(name, declaration, version, Path(temporary), artifacts, root, light=light)
+        built = build_archive(name, declaration, version, Path(temporary), artifacts, root, tier=tier)
         if target.exists() and _sha256(target) != _sha256(built):
             remedy = "Give the new contents a new version; or delete that file, if it was never served"
             raise BuildError(f"{target} was made of other code, weights or configuration. {remedy}")
         return built.replace(target)
+
+
+def tier_directory(artifacts: Path, modality: str, tier: str) -> Path:
+    """Where the artifact of a tier lies: `<modality>` for standard, else `<modality>-<tier>`.
+
+    A modality whose best model is its standard one has no accurate one besides.
+    """
+    own = artifacts / (modality if tier == DEFAULT_TIER else f"{modality}-{tier}")
+    return artifacts / modality if tier == "accurate" and not own.is_dir() else own
 
 
 def check_version(version: str) -> None:
@@ -177,7 +188,7 @@ def _stage_artifact(source: Path, destination: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((source / "manifest.json").read_text())
     except FileNotFoundError:
-        remedy = "`make artifacts` exports it, with LIGHT=1 the light ones"
+        remedy = "`make artifacts` exports it, with TIER=light or accurate those"
         raise BuildError(f"there is no artifact in {source}; {remedy}") from None
     destination.mkdir(parents=True)
     shutil.copy(source / "manifest.json", destination)
@@ -279,7 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m archives.build", description="Build the TorchServe archives.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="archives to build (default: all declared)")
     parser.add_argument("--version", help="build NAME-VERSION.mar with this version (default: NAME.mar, as declared)")
-    parser.add_argument("--light", action="store_true", help="take the light models, video-light/ and audio-light/")
+    parser.add_argument("--tier", choices=TIERS, default=DEFAULT_TIER, help="of models; default: %(default)s")
     parser.add_argument("--output", type=Path, default=PROJECT_DIR / "archives", help="directory for the .mar files")
     parser.add_argument("--artifacts", type=Path, default=PROJECT_DIR / "build" / "artifacts", help="exported models")
     args = parser.parse_args(argv)
@@ -290,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             build = build_release if args.version else build_archive
             version = args.version or declared["version"]
-            path = build(name, declared["archives"][name], version, args.output, args.artifacts, light=args.light)
+            path = build(name, declared["archives"][name], version, args.output, args.artifacts, tier=args.tier)
         except BuildError as error:
             print(f"archives.build: {error}", file=sys.stderr)
             return 1

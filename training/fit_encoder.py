@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from model_defs.networks.audio_transformer import SpectrumTransformerNet
 from model_defs.networks.registry import build_network
+from model_defs.networks.weights import load_weights
 from model_defs.spec import LABELS, spec_to_dict
 from training.cross_validate import system_folds
 from training.data.datasets import select
@@ -62,6 +63,7 @@ class EncoderFit(Copies):
         penalty: inverse strength of the ridge of the logistic regression (C).
         batch_size: windows in one step.
         shown_share: of a window's steps that training shows at a time, from a random place on.
+        start: go on from this checkpoint of the same network instead of the pretrained encoder and a regression.
         probe_only: leave the transformer as it was pretrained.
         fold: leave out this fold of forging systems, publishers and people, and measure on it; none: use all.
     """
@@ -70,6 +72,7 @@ class EncoderFit(Copies):
     penalty: float = 1e-3
     batch_size: int = 32
     shown_share: float = 0.6
+    start: Path | None = None
     probe_only: bool = False
     fold: int | None = None
 
@@ -89,10 +92,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
     clips = data.load(data.dataset)
     train, val = prepared_splits(clips, data, spec, n_workers=n_workers)
     seed_everything(run.seed)
-    net = build_network(settings["network"]).eval()
-    load_distillmos(net, how.encoder_weights)
+    if how.start is None:
+        net = build_network(settings["network"]).eval()
+        load_distillmos(net, how.encoder_weights)
+    else:
+        net = load_weights(how.start)[0]
     heard, unheard = examples_of(net, train, val, settings)
-    standardize_and_probe(net, heard, how)
+    if how.start is None:
+        standardize_and_probe(net, heard, how)
     run.save_path.parent.mkdir(parents=True, exist_ok=True)
     run.save_path.with_suffix(SETTINGS_SUFFIX).write_text(settings.to_yaml(), encoding="utf-8")
     record = {"network": settings["network"], "spec": spec_to_dict(spec), "labels": list(LABELS)}

@@ -19,6 +19,7 @@ from archives.build import (
     check_model_config,
     check_version,
     main,
+    tier_directory,
     tree_digest,
 )
 
@@ -62,9 +63,9 @@ def test_the_light_models_go_under_the_same_names(tmp_path, artifacts):
     record = json.loads((light / "manifest.json").read_text()) | {"network": "small"}
     (light / "manifest.json").write_text(json.dumps(record))
     options = ["video", "--artifacts", str(artifacts), "--output"]
-    for kind in ([], ["--light"]):
+    for kind in ([], ["--tier", "light"]):
         assert main([*options, str(tmp_path / str(kind)), *kind]) == 0
-    with zipfile.ZipFile(tmp_path / "['--light']" / "video.mar") as archive:
+    with zipfile.ZipFile(tmp_path / "['--tier', 'light']" / "video.mar") as archive:
         members = set(archive.namelist())
         told = json.loads(archive.read("deepdetect.json"))
     with zipfile.ZipFile(tmp_path / "[]" / "video.mar") as archive:
@@ -73,8 +74,16 @@ def test_the_light_models_go_under_the_same_names(tmp_path, artifacts):
     assert (told["name"], told["artifacts"]["video"]["network"]) == ("video", "small")
 
 
+def test_a_modality_without_an_accurate_model_gives_its_standard_one(tmp_path, artifacts):
+    assert tier_directory(artifacts, "audio", "accurate") == artifacts / "audio"
+    own = tmp_path / "audio-accurate"
+    own.mkdir()
+    assert tier_directory(tmp_path, "audio", "accurate") == own
+    assert tier_directory(tmp_path, "audio", "standard") == tmp_path / "audio"
+
+
 def test_absent_light_models_are_named(tmp_path, artifacts, capsys):
-    assert main(["audio", "--light", "--artifacts", str(artifacts), "--output", str(tmp_path)]) == 1
+    assert main(["audio", "--tier", "light", "--artifacts", str(artifacts), "--output", str(tmp_path)]) == 1
     assert "audio-light; `make artifacts`" in capsys.readouterr().err
 
 

@@ -213,7 +213,7 @@ def encoder_fit_parser(script: str, how: type, defaults: Mapping[str, Any], **te
         Section("model", EncoderModel),
         Section("fit", how),
         _LOOP,
-        Section("input of the network, in training and serving (default: its own)", AudioSpec, unset=None),
+        Section("input of the network", AudioSpec, unset=None),
     )
     networks = [name for name, network in NETWORKS.items() if network.create is SpectrumTransformerNet]
     return _parser(script, "audio", sections, defaults, texts, networks=networks)
