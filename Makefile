@@ -268,7 +268,8 @@ compress: $(INSTALLED)  ## STEP=dynamic, static, qat, prune, recalibrate or dist
 
 evaluate: $(STANDARD) $(OTHERS)  ## metrics, robustness, calibration of the exported models: build/evaluation/report.html (QUICK=1, SPLIT="val test")
 	$(RUN) -m training.evaluate --artifact $(dir $(STANDARD) $(OTHERS)) --video-data $(VIDEO_DATA) --audio-data $(AUDIO_DATA) \
-		--split $(or $(SPLIT),val) $(if $(QUICK),--quick)
+		--split $(or $(SPLIT),val) $(if $(QUICK),--quick) \
+		$(foreach kind,video audio,$(if $(wildcard $(DATA)/$(kind)_val2),--further-$(kind) val2=$(DATA)/$(kind)_val2))
 
 lint: $(INSTALLED)  ## check style, imports and types
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,14 +103,15 @@ def evaluate(
     report["notes"] = [TEST_NOTE] if "test" in splits else []
     usable = [modality for modality in candidates if data.get(modality)]
     for modality in usable:
-        clips = {split: select(data[modality], split) for split in splits}
+        held = [split for split in splits if split in SPLITS or select(data[modality], split)]
+        clips = {split: select(data[modality], split) for split in held}
         if empty := [split for split, members in clips.items() if len({clip.label for clip in members}) < 2]:
             raise DatasetError(f"the {modality} data have no clips of both classes in: {', '.join(empty)}")
         scores = {split: score_files(candidates[modality], members, cache) for split, members in clips.items()}
-        part = _modality(candidates[modality], scores, resampling)
-        for split, baseline in _metadata_baseline(modality, data[modality], splits, cache, resampling).items():
-            part["splits"][split]["metadata_baseline"] = baseline
         known = {clip.system for clip in select(data[modality], "train") if clip.label}
+        part = _modality(candidates[modality], scores, known, resampling)
+        for split, baseline in _metadata_baseline(modality, data[modality], held, cache, resampling).items():
+            part["splits"][split]["metadata_baseline"] = baseline
         strange = score_unlike(
             candidates[modality], cache, N_QUICK_FILES if quick else N_FILES, unlike.get(modality, ())
         )
@@ -126,7 +128,9 @@ def evaluate(
     return report
 
 
-def _modality(candidates: Sequence[Candidate], scores: Mapping[str, ClipScores], resampling: Resampling) -> dict:
+def _modality(
+    candidates: Sequence[Candidate], scores: Mapping[str, ClipScores], known_systems: set[str], resampling: Resampling
+) -> dict:
     part: dict = {"artifacts": {one.name: _artifact(one) for one in candidates}, "splits": {}, "thresholds": {}}
     for split, found in scores.items():
         part["splits"][split] = {"refused": dict(found.refused), "models": {}}
@@ -135,6 +139,8 @@ def _modality(candidates: Sequence[Candidate], scores: Mapping[str, ClipScores],
             part["splits"][split]["models"][one.name] = {
                 **report_tables.overall(found.labels, p_fake, found.groups, one.calibration.threshold, resampling),
                 **report_tables.breakdown(found, one, resampling),
+                "generators": report_tables.generators(found, one, known_systems, resampling),
+                "selective": report_tables.selective(found.labels, p_fake, one.calibration.threshold),
                 "calibration": report_tables.calibration(found, one),
                 "roc": report_tables.roc(found.labels, p_fake),
                 **report_tables.curves(found.labels, p_fake),
@@ -215,6 +221,8 @@ def _ensemble(
     part: dict = {"splits": {}, "left_out": {}, "variants": {name: one.served.name for name, one in candidates.items()}}
     for split in splits:
         chosen = {modality: select(data[modality], split) for modality in candidates}
+        if any(len({clip.label for clip in clips}) < 2 for clips in chosen.values()):
+            continue  # a further set of one modality alone
         found = score_pairs(candidates, make_pairs(chosen["video"], chosen["audio"]), cache)
         part["left_out"][split] = found.n_left_out
         rows = {"ensemble": found.fused(DEFAULT_WEIGHTS)}
@@ -238,6 +246,26 @@ def data_digest(clips: Sequence[Clip]) -> str:
     """SHA-256 over content, class, split and group of every clip, whatever their order and place."""
     rows = sorted(f"{sha256_of(clip.path)} {clip.label} {clip.split} {clip.group}" for clip in clips)
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def further_clips(folders: Sequence[str], layout: str) -> list[Clip]:
+    """The clips of further folders, but for those to train on; each folder is a split of its own.
+
+    Args:
+        folders: NAME=DIR.
+        layout: of the data.
+
+    Raises:
+        DatasetError: one is not written so, or takes the name of a split that every data set has.
+    """
+    found = []
+    for one in folders:
+        name, _, folder = one.partition("=")
+        if not (name and folder) or name in SPLITS:
+            raise DatasetError(f"{one!r} is not NAME=DIR with a name other than {', '.join(SPLITS)}")
+        clips = [clip for clip in load_dataset(Path(folder), layout=layout) if clip.split != "train"]
+        found += [replace(clip, split=name) for clip in clips]
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -268,6 +296,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for modality in ("video", "audio"):
         add(
+            f"--further-{modality}",
+            nargs="+",
+            default=(),
+            metavar="NAME=DIR",
+            help=f"further {modality} data, each measured as a split of that name; all of it but train clips",
+        )
+        add(
             f"--unlike-{modality}",
             type=Path,
             nargs="+",
@@ -293,13 +328,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         if absent := set(data) - set(candidates):
             raise DatasetError(f"there are {', '.join(absent)} data but no such model among the artifacts")
+        for modality, folders in (("video", options.further_video), ("audio", options.further_audio)):
+            if modality in data:
+                data[modality] += further_clips(folders, options.format)
+        names = [clip.split for clips in data.values() for clip in clips if clip.split not in SPLITS]
+        splits = [*options.split, *dict.fromkeys(names)]
         for clips in data.values():
             check_contents(clips, options.output)
         report = evaluate(
             candidates,
             data,
             ScoreCache(options.output / "scores.jsonl"),
-            splits=options.split,
+            splits=splits,
             quick=options.quick,
             n_robustness_clips=options.robustness_clips,
             resampling=Resampling(options.resamples, min(200, options.resamples)),
@@ -308,7 +348,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ArtifactError, DatasetError, ModelLoadError) as error:
         raise SystemExit(f"{parser.prog}: {error}") from None
     report["data"] = {
-        modality: {"sha256": data_digest(select(clips, *options.split)), "clips": len(select(clips, *options.split))}
+        modality: {"sha256": data_digest(select(clips, *splits)), "clips": len(select(clips, *splits))}
         for modality, clips in data.items()
     }
     markdown = write_report(report, options.output)

@@ -27,6 +27,8 @@ from training.evaluation.scores import Scores
 FALSE_ALARM_RATES = (0.01, 0.05, 0.10)  # that thresholds are chosen for
 THRESHOLD_GRID = tuple(round(0.02 * step, 2) for step in range(51))  # that a slider moves along
 DIGITS = 4
+TINY = 1e-9
+COVERAGES = (0.5, 0.8, 0.95, 1.0)  # shares of the clips that selective accuracy is told of
 CURVE_MEASURES = ("auc", "balanced_accuracy")
 
 
@@ -88,6 +90,42 @@ def breakdown(scores: ClipScores, candidate: Candidate, resampling: Resampling) 
         },
         "within_source": {"auc": None if np.isnan(within) else round(within, DIGITS), "pairs": n_pairs},
     }
+
+
+def generators(scores: ClipScores, candidate: Candidate, known_systems: set[str], resampling: Resampling) -> dict:
+    """In domain and out of it: all real clips with the fakes by generators that training knew, or by others.
+
+    Training has met none of the people of the split. Rows without a fake are left out.
+    """
+    labels, p_fake = scores.labels, scores.p_fake(candidate)
+    is_known = np.array([clip.system in known_systems for clip in scores.clips])
+    rows = {}
+    for name, chosen in (("known", is_known), ("unseen", ~is_known)):
+        members = (labels == 0) | chosen
+        if (labels[members] == 1).any():
+            groups = [group for group, is_member in zip(scores.groups, members, strict=True) if is_member]
+            threshold = candidate.calibration.threshold
+            rows[name] = overall(labels[members], p_fake[members], groups, threshold, resampling)
+    return rows
+
+
+def selective(labels: np.ndarray, p_fake: np.ndarray, threshold: float) -> list[dict]:
+    """Balanced accuracy of the most confident share of the verdicts, at each of `COVERAGES`.
+
+    Confidence is the distance of the log-odds from the threshold's. Y. Geifman and R. El-Yaniv, "Selective
+    Classification for Deep Neural Networks" (NeurIPS 2017); both classes weigh alike.
+    """
+    edges = np.clip([*p_fake, threshold], TINY, 1 - TINY)
+    log_odds = np.log(edges / (1 - edges))
+    confidence = np.abs(log_odds[:-1] - log_odds[-1])
+    right = (p_fake >= threshold) == (labels == 1)
+    rows = []
+    for coverage in COVERAGES:
+        n_kept = max(1, round(coverage * len(labels)))
+        kept = np.argsort(-confidence, kind="stable")[:n_kept]
+        accuracies = [right[kept][labels[kept] == label].mean() for label in (0, 1) if (labels[kept] == label).any()]
+        rows.append({"coverage": coverage, "clips": n_kept, "balanced_accuracy": float(np.mean(accuracies))})
+    return plain(rows)
 
 
 def calibration(scores: ClipScores, candidate: Candidate) -> dict:

@@ -30,6 +30,7 @@ from training.evaluation.scores import clip_inputs
 ANOMALY_FILE = "anomaly.safetensors"
 N_DIRECTIONS = 32  # strong axes of the covariance; on the audio model 16 to 191 told strange sounds equally well
 N_PERCENTILES = 101
+N_FITTED = 800  # train clips, spread over all, that a distance is fitted to
 _META_KEY = "deepdetect"
 
 
@@ -46,7 +47,7 @@ def fit_distance(net: nn.Module, clips: Sequence[PreparedClip], spec: InputSpec)
     seen: list[Tensor] = []
     hook = net.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     try:
-        for clip, _ in _forward_all(net, clips, spec, "anomaly, train"):
+        for clip, _ in _forward_all(net, clips[:: max(1, len(clips) // N_FITTED)], spec, "anomaly, train"):
             vectors = seen.pop().flatten(0, -2)
             rows.append(vectors)
             labels += [clip.clip.label] * len(vectors)

@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,10 @@ MIN_SPEEDUP = 1.1  # int8 becomes the default on the CPU only if it is quicker b
 MIN_DEFAULT_AGREEMENT = 0.98  # ... and agrees this often
 
 
+class VariantError(ArtifactError):
+    """A variant does not say what the eager network says."""
+
+
 def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ...] = VARIANTS) -> dict:
     """Write `<variant>.pt` files and manifest.json.
 
@@ -71,15 +76,16 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
     Args:
         weights_dir: holds model.safetensors and what else the module's docstring names.
         output_dir: created or replaced as a whole.
-        variants: which ones to write.
+        variants: which ones to write. An int8 that says something else than fp32 is left out, with a warning; the
+            manifest's `left_out` has the reason.
 
     Returns:
         The manifest, and under its key "checks" (which is not written) the `Difference` of each variant.
 
     Raises:
         FileNotFoundError: the weights, or for int8 of a network with 2-D convolutions the observer state, are absent.
-        ArtifactError: a variant lies outside of TOLERANCES or MIN_AGREEMENT, or measured.json or anomaly.safetensors is
-            of other weights.
+        ArtifactError: fp32 or fp16 lies outside of TOLERANCES or MIN_AGREEMENT, or measured.json or anomaly.safetensors
+            is of other weights.
     """
     weights_dir, output_dir = Path(weights_dir), Path(output_dir)
     net, meta = load_weights(weights_dir / WEIGHTS_FILE)
@@ -88,15 +94,23 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
     distance = None
     if (anomaly := read_anomaly(weights_dir)) is not None:
         distance, record["anomaly_percentiles"] = anomaly
-    measured = _measured(weights_dir, digest, variants)
+    measured = _measured(weights_dir, digest)
     inputs = check_inputs(spec_from_dict(meta["spec"]))
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=".export-") as scratch:
-        staged, checks, entries = Path(scratch) / "artifact", {}, {}
+        staged, checks, entries, left_out = Path(scratch) / "artifact", {}, {}, {}
         staged.mkdir()
         for variant in variants:
             content = serialize(build_variant(net, variant, weights_dir, distance), {**record, "variant": variant})
-            checks[variant] = _check(content, net, variant, inputs)
+            try:
+                checks[variant] = _check(content, net, variant, inputs)
+                _require_agreement(measured, variant)
+            except VariantError as error:
+                if variant != "int8":
+                    raise
+                left_out[variant] = str(error)
+                warnings.warn(f"int8 is left out, and fp32 kept: {error}", stacklevel=2)
+                continue
             (staged / f"{variant}.pt").write_bytes(content)
             entries[variant] = {
                 "file": f"{variant}.pt",
@@ -108,6 +122,7 @@ def export_variants(weights_dir: Path, output_dir: Path, variants: tuple[str, ..
             **record,
             "default_variant": _default_variants(entries),
             "variants": entries,
+            "left_out": left_out,
             "measured_on": measured["measured_on"],
         }
         (staged / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -224,7 +239,7 @@ def _check(content: bytes, net: nn.Module, variant: str, inputs: Tensor) -> Diff
     difference = compare(net, module, inputs, dtype=torch.float16 if variant == "fp16" else torch.float32)
     limit = TOLERANCES[variant]
     if not (difference.max_abs <= limit.max_abs_diff and difference.mean_abs <= limit.mean_abs_diff):
-        raise ArtifactError(f"{variant} differs too much from the eager network: {difference}; allowed: {limit}")
+        raise VariantError(f"{variant} differs too much from the eager network: {difference}; allowed: {limit}")
     return difference
 
 
@@ -242,7 +257,7 @@ def _record(meta: dict, digest: str) -> dict:
     }
 
 
-def _measured(weights_dir: Path, digest: str, variants: tuple[str, ...]) -> dict:
+def _measured(weights_dir: Path, digest: str) -> dict:
     measured = read_measured(weights_dir)
     if measured is None:
         return {"variants": {}, "measured_on": None}
@@ -250,13 +265,13 @@ def _measured(weights_dir: Path, digest: str, variants: tuple[str, ...]) -> dict
         raise ArtifactError(
             f"{weights_dir}/measured.json is of other weights; measure again (python -m training.export --measure)"
         )
-    for variant in variants:
-        agreement = measured["variants"].get(variant, {}).get("agreement")
-        if agreement is not None and agreement < MIN_AGREEMENT:
-            raise ArtifactError(
-                f"{variant} agrees with fp32 on {agreement:.1%} of real inputs; {MIN_AGREEMENT:.0%} needed"
-            )
     return measured
+
+
+def _require_agreement(measured: dict, variant: str) -> None:
+    agreement = measured["variants"].get(variant, {}).get("agreement")
+    if agreement is not None and agreement < MIN_AGREEMENT:
+        raise VariantError(f"{variant} agrees with fp32 on {agreement:.1%} of real inputs; {MIN_AGREEMENT:.0%} needed")
 
 
 def _default_variants(entries: dict[str, dict]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from model_defs.networks.weights import sha256_of
+from training.evaluation.report_tables import COVERAGES
 from training.exporting.model_card import FIGURES_END, FIGURES_START, table
 from training.reporting.report import DEFAULT_OUTPUT
 from training.reporting.sample_answer import SAMPLE, sample_answer
@@ -29,8 +30,12 @@ SHOWN = {"auc": "ROC-AUC", "eer": "EER", "balanced_accuracy": "balanced accuracy
 CALIBRATION_STAGES = ("before", "after", "crossfit")
 CURVE_KEYS = ("operating_points", "reliability")  # what the console shows of a threshold and a probability
 CALIBRATION_KEYS = ("ece", "ece_balanced", "cllr")
-SPLIT_NAMES = {"val": "validation", "test": "unseen generators"}  # in the README
-MEASURED_ON = {"val": "validation clips", "test": "people and generators that training has not seen"}
+SPLIT_NAMES = {"val": "validation", "test": "unseen generators", "val2": "second validation set"}  # in the README
+MEASURED_ON = {
+    "val": "validation clips",
+    "test": "people and generators that training has not seen",
+    "val2": "the second validation set",
+}
 ARTIFACT_KEYS = ("network", "size_bytes", "forward_ms", "measured_on")
 _REFERENCE = "fp32"  # the variant that the README's table shows
 ACCURACY = ("<!-- accuracy: `make numbers` writes it -->", "<!-- /accuracy -->")
@@ -85,7 +90,8 @@ def _model(found: Mapping) -> dict:
     calibration |= {
         stage: {key: fitted[stage][key] for key in CALIBRATION_KEYS} for stage in CALIBRATION_STAGES if stage in fitted
     }
-    return {**_measures(found), "calibration": calibration}
+    rows = {name: _measures(one) for name, one in found.get("generators", {}).items()}
+    return {**_measures(found), "calibration": calibration, "generators": rows, "selective": found.get("selective", [])}
 
 
 def _measures(found: Mapping) -> dict:
@@ -110,13 +116,15 @@ def readme_table(metrics: Mapping) -> str:
             model, _, variant = name.rpartition(" ")
             if variant == _REFERENCE:
                 measured_on = one["measured_on"]
-                aucs = [_auc(found["models"].get(name)) for _, found in _in_order(metrics, part["splits"])]
+                found = {split: at["models"].get(name) for split, at in part["splits"].items()}
+                aucs = [_auc(found.get(split)) for split in metrics["splits"]]
                 forward = "" if one["forward_ms"] is None else f"{figure(one['forward_ms'])} ms"
                 rows.append(
                     [f"`{model}`", f"`{one['network']}`", *aucs, forward, f"{one['size_bytes'] / 2**20:.1f} MiB"]
                 )
     if "ensemble" in metrics:
-        aucs = [_auc(found["ensemble"]) for _, found in _in_order(metrics, metrics["ensemble"]["splits"])]
+        of_pairs = metrics["ensemble"]["splits"]
+        aucs = [_auc(of_pairs.get(split, {}).get("ensemble")) for split in metrics["splits"]]
         rows.append(["`ensemble`", "weighted mean of `video` and `audio`", *aucs, "", ""])
     splits = [f"AUC, {SPLIT_NAMES.get(split, split)}" for split in metrics["splits"]]
     header = ["model", "architecture", *splits, "forward pass", "size"]
@@ -128,10 +136,10 @@ def readme_table(metrics: Mapping) -> str:
 
 
 def accuracy_sentence(metrics: Mapping) -> str:
-    """How often the models are right on the last split, that of unseen generators where it was opened."""
-    split = metrics["splits"][-1]
+    """How often the models are right on unseen generators or, where that split was not opened, on the last one."""
+    split = "test" if "test" in metrics["splits"] else metrics["splits"][-1]
     found = {
-        modality: part["splits"][split]["models"].get(f"{modality} {_REFERENCE}")
+        modality: part["splits"].get(split, {"models": {}})["models"].get(f"{modality} {_REFERENCE}")
         for modality, part in sorted(metrics["modalities"].items(), reverse=True)
     }
     found["both together"] = metrics.get("ensemble", {}).get("splits", {}).get(split, {}).get("ensemble")
@@ -174,6 +182,23 @@ def card_tables(metrics: Mapping, modality: str, weights_sha256: str) -> str:
                     cells = [f"{found[stage][key]:.3f}" for key in CALIBRATION_KEYS]
                     calibrated.append([name, split, stage.replace("crossfit", "cross-fitted"), *cells])
                     calibrated[-1].insert(5, f"{found['by_chance']:.3f}")
+    by_generators = [
+        [name, f"{split}, {kind} generators", *_cells("", row)[1:]]
+        for split, one in _in_order(metrics, part["splits"])
+        for name in mine
+        for kind, row in one["models"][name].get("generators", {}).items()
+    ]
+    if by_generators:
+        worth += f"\n\n{table(['model', 'fakes by', 'clips', *SHOWN.values()], by_generators)}"
+    selective = [
+        [name, split, *(f"{at['balanced_accuracy']:.1%}" for at in found["selective"])]
+        for split, one in _in_order(metrics, part["splits"])
+        for name, found in one["models"].items()
+        if name in mine and found.get("selective")
+    ]
+    if selective:
+        shares = [f"the surest {share:.0%}" for share in COVERAGES]
+        worth += f"\n\n{table(['balanced accuracy of', 'split', *shares], selective)}"
     header = ["model", "split", "calibration", "ECE", "ECE, equal priors", "by chance", "Cllr (bits)"]
     text = f"\n{worth}\n\n{table(header, calibrated)}\n"
     strange = [

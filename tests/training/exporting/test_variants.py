@@ -149,12 +149,20 @@ def test_measured_figures_reach_the_manifest_and_choose_the_default(weights_dir:
         assert manifest["measured_on"] == {"hardware": "a test"}
 
 
-def test_figures_of_other_weights_and_poor_agreement_are_refused(weights_dir: Path, tmp_path: Path) -> None:
+def test_figures_of_other_weights_are_refused_and_int8_that_disagrees_is_left_out(
+    weights_dir: Path, tmp_path: Path
+) -> None:
     write_measured(weights_dir, _measured(weights_dir) | {"weights_sha256": "0" * 64})
     with pytest.raises(ArtifactError, match="measure again"):
         export_variants(weights_dir, tmp_path / "audio")
     write_measured(weights_dir, _measured(weights_dir, int8={"agreement": 0.6}))
-    with pytest.raises(ArtifactError, match=r"int8 agrees with fp32 on 60.0%"):
+    with pytest.warns(UserWarning, match=r"fp32 kept: int8 agrees with fp32 on 60\.0%"):
+        manifest = export_variants(weights_dir, tmp_path / "audio")
+    assert set(manifest["variants"]) == {"fp32", "fp16"}
+    assert manifest["default_variant"]["cpu"] == "fp32"
+    assert "60.0%" in manifest["left_out"]["int8"]
+    write_measured(weights_dir, _measured(weights_dir, fp16={"agreement": 0.6}))
+    with pytest.raises(ArtifactError, match="fp16 agrees"):
         export_variants(weights_dir, tmp_path / "audio")
 
 
@@ -164,8 +172,8 @@ def test_a_variant_that_differs_too_much_leaves_what_was_there(
     output = tmp_path / "audio"
     export_variants(weights_dir, output, ("fp32",))
     before = _digests(output)
-    monkeypatch.setitem(export.TOLERANCES, "int8", Tolerance(1e-9, 1e-9))
-    with pytest.raises(ArtifactError, match="int8 differs too much"):
+    monkeypatch.setitem(export.TOLERANCES, "fp16", Tolerance(1e-9, 1e-9))
+    with pytest.raises(ArtifactError, match="fp16 differs too much"):
         export_variants(weights_dir, output)
     assert _digests(output) == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".export")] == []
