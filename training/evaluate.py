@@ -160,8 +160,8 @@ def _artifact(one: Candidate) -> dict:
         "weights_sha256": manifest["weights_sha256"],
         "network": manifest["network"],
         "size_bytes": entry["size_bytes"],
-        "forward_ms": entry["forward_ms"],
-        "measured_on": {key: manifest["measured_on"][key] for key in ("date", "hardware")},
+        "forward_ms": entry.get("forward_ms"),
+        "measured_on": {key: (manifest.get("measured_on") or {}).get(key) for key in ("date", "hardware")},
     }
 
 

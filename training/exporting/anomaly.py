@@ -30,7 +30,7 @@ from training.evaluation.scores import clip_inputs
 ANOMALY_FILE = "anomaly.safetensors"
 N_DIRECTIONS = 32  # strong axes of the covariance; on the audio model 16 to 191 told strange sounds equally well
 N_PERCENTILES = 101
-N_FITTED = 800  # train clips, spread over all, that a distance is fitted to
+N_FITTED = 400  # train clips, spread over all, that a distance is fitted to
 _META_KEY = "deepdetect"
 
 
