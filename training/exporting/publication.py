@@ -21,7 +21,7 @@ from training.data.datasets import Clip, DatasetError, load_dataset, select
 from training.data.prepared import DEFAULT_CACHE, PreparedClip, prepare, verify_fresh
 from training.evaluation.calibration import DIGITS, fit_calibration
 from training.evaluation.metrics import Estimate, summarize
-from training.evaluation.scores import score_clips, spread_inputs
+from training.evaluation.scores import Scores, score_clips, spread_inputs
 from training.exporting.anomaly import write_anomaly
 from training.exporting.measurement import first_inputs, measure_variants, write_measured
 from training.exporting.model_card import model_card
@@ -105,8 +105,12 @@ def _write(
     save_weights(weights_path, net, meta)
     net = load_weights(weights_path)[0]  # from here on what is served: the weights as rounded
     variants = {"fp32": net, "int8": _int8(net, clips["train"], spec, ranges, folder)}
-    calibration = fit_calibration(score_clips(net, clips["val"], spec), false_alarm_rate)
-    metrics = _metrics(variants, clips, spec, calibration)
+    scores = {
+        split: {name: score_clips(one, clips[split], spec, show_progress=True) for name, one in variants.items()}
+        for split in clips.keys() - {"train"}
+    }
+    calibration = fit_calibration(scores["val"]["fp32"], false_alarm_rate)
+    metrics = _metrics(scores, calibration)
     meta |= {"calibration": calibration.to_dict(), "metrics": plain_metrics(metrics)}
     save_weights(weights_path, net, meta)
     write_anomaly(folder, variants, clips["train"], clips["val"], spec)
@@ -131,16 +135,13 @@ def _int8(net: nn.Module, train: Sequence[PreparedClip], spec: InputSpec, ranges
     return quantize_int8(net, observed)
 
 
-def _metrics(
-    variants: dict[str, nn.Module], clips: dict[str, list[PreparedClip]], spec: InputSpec, calibration: Calibration
-) -> Metrics:
+def _metrics(scores: dict[str, dict[str, Scores]], calibration: Calibration) -> Metrics:
     metrics: Metrics = {}
-    for split in clips.keys() - {"train"}:
+    for split, by_variant in scores.items():
         metrics[split] = {}
-        for variant, net in variants.items():
-            scores = score_clips(net, clips[split], spec, show_progress=True)
-            p_fake = calibration.p_fake(scores.logits)
-            metrics[split][variant] = summarize(scores.labels, p_fake, scores.groups, threshold=calibration.threshold)
+        for variant, found in by_variant.items():
+            p_fake = calibration.p_fake(found.logits)
+            metrics[split][variant] = summarize(found.labels, p_fake, found.groups, threshold=calibration.threshold)
     return dict(sorted(metrics.items(), reverse=True))
 
 
