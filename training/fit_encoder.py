@@ -112,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         write_scores(scores, run.save_path.with_suffix(".left_out.json"))
         return run.save_path
     checkpoint.write({**record, "epoch": settings["epochs"], "val": found, "state": kept.state_dict()}, run.save_path)
+    run.save_path.with_suffix(".history.json").write_text(json.dumps([found], indent=1) + "\n", encoding="utf-8")
     report(run.save_path, val, "cpu")
     if run.export:
         export(run.save_path, select(clips, "train", "val"), data.cache, n_workers=n_workers)

@@ -11,7 +11,9 @@ import pytest
 
 from tests.clips import tone, write_audio, write_clip
 from tests.training.artifacts import AUDIO_SPEC, VIDEO_SPEC, BrightNet, SteadyNet, write_artifact
+from tests.training.distillmos import Reference
 from training.evaluation.metrics import summarize
+from training.tasks import audio_encoder
 
 LABELS = ("real", "fake")
 
@@ -75,3 +77,12 @@ def audio_artifact(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def video_artifact(tmp_path_factory) -> Path:
     return write_artifact(tmp_path_factory.mktemp("artifacts") / "video", BrightNet(), VIDEO_SPEC, ("fp32",))
+
+
+@pytest.fixture(scope="module")
+def pretrained_encoder(tmp_path_factory) -> Iterator[Path]:
+    """A file that is taken for DistillMOS's weights."""
+    path = tmp_path_factory.mktemp("encoder") / "weights.pt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audio_encoder, "SHA256", Reference().save(path))
+        yield path

@@ -9,33 +9,31 @@ import pytest
 import torch
 
 from model_defs.networks.weights import load_weights
-from tests.training.distillmos import Reference
 from training import fit_encoder
 from training.evaluation.metrics import summarize
 from training.evaluation.scores import score_clips
 from training.loop.checkpoint import RunError
-from training.tasks import audio_encoder, audio_maps
+from training.tasks import audio_maps
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("encoder") / "weights.pt"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audio_encoder, "SHA256", Reference().save(path))
-        yield path
-
-
-def arguments(dataset, encoder, folder, *more: str) -> list[str]:
+def arguments(dataset, pretrained_encoder, folder, *more: str) -> list[str]:
     return [
-        *("--dataset", str(dataset), "--encoder-weights", str(encoder), "--save-path", str(folder / "model.pt")),
+        *(
+            "--dataset",
+            str(dataset),
+            "--encoder-weights",
+            str(pretrained_encoder),
+            "--save-path",
+            str(folder / "model.pt"),
+        ),
         *("--cache", str(folder / "cache"), "--workers", "1", "--n-damaged", "1", "--no-export", "--no-tensorboard"),
         *("--epochs", "1", "--batch-size", "4", *more),
     ]
 
 
-def test_a_run_leaves_a_network_that_scores_as_it_says(audio_dataset, encoder, tmp_path, monkeypatch):
+def test_a_run_leaves_a_network_that_scores_as_it_says(audio_dataset, pretrained_encoder, tmp_path, monkeypatch):
     scored = {}
 
     def keep(*given, **named):
@@ -43,9 +41,9 @@ def test_a_run_leaves_a_network_that_scores_as_it_says(audio_dataset, encoder, t
         return scored["val"]
 
     monkeypatch.setattr("training.run.lifecycle.score_clips", keep)
-    path = fit_encoder.main(arguments(audio_dataset, encoder, tmp_path))
+    path = fit_encoder.main(arguments(audio_dataset, pretrained_encoder, tmp_path))
     net, record = load_weights(path)
-    pretrained = torch.load(encoder, weights_only=True)["model"]
+    pretrained = torch.load(pretrained_encoder, weights_only=True)["model"]
     torch.testing.assert_close(net.local[0].weight, pretrained["cnn.cnn.0.weight"])  # stays as it was
     moved = pretrained["transformer_pool_attn.transformer.transformer_encoder.layers.0.linear1.weight"]
     assert not torch.equal(net.layers[0].widened.weight, moved)
@@ -55,12 +53,12 @@ def test_a_run_leaves_a_network_that_scores_as_it_says(audio_dataset, encoder, t
     maps = sorted((tmp_path / "cache").rglob("*.maps.npy"))
     assert len(maps) == 3  # train clips as they are and damaged, val clips
     times = [one.stat().st_mtime_ns for one in maps]
-    fit_encoder.main(arguments(audio_dataset, encoder, tmp_path, "--probe-only"))
+    fit_encoder.main(arguments(audio_dataset, pretrained_encoder, tmp_path, "--probe-only"))
     assert [one.stat().st_mtime_ns for one in maps] == times  # made once
 
 
-def test_maps_are_what_the_convolutions_make(audio_dataset, encoder, tmp_path):
-    fit_encoder.main(arguments(audio_dataset, encoder, tmp_path, "--probe-only"))
+def test_maps_are_what_the_convolutions_make(audio_dataset, pretrained_encoder, tmp_path):
+    fit_encoder.main(arguments(audio_dataset, pretrained_encoder, tmp_path, "--probe-only"))
     for path in (tmp_path / "cache").rglob("*.maps.npy"):
         maps = np.load(path)
         done = np.load(path.with_name(path.name.replace(".maps.", ".done.")))
@@ -69,9 +67,9 @@ def test_maps_are_what_the_convolutions_make(audio_dataset, encoder, tmp_path):
         assert maps.std() > 0
 
 
-def test_an_unknown_fold_is_named(audio_dataset, encoder, tmp_path):
+def test_an_unknown_fold_is_named(audio_dataset, pretrained_encoder, tmp_path):
     with pytest.raises(RunError, match="fold is 7"):
-        fit_encoder.main(arguments(audio_dataset, encoder, tmp_path, "--fold", "7"))
+        fit_encoder.main(arguments(audio_dataset, pretrained_encoder, tmp_path, "--fold", "7"))
 
 
 def test_draws_are_of_both_classes_alike():

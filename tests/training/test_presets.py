@@ -20,7 +20,7 @@ SMALL = {"epochs": "1", "workers": "0", "device": "cpu", "batch_size": "4", "war
 SMALL_VIDEO = {"size_px": "32", "train_px": "32", "n_frames": "2", "train_frames": "2", "face_detector": "haar"}
 
 
-SCRIPTS = ("train_audio", "fit_audio", "train_video", "fit_video", "pretrain_frames")
+SCRIPTS = ("train_audio", "fit_audio", "fit_encoder", "train_video", "fit_video", "pretrain_frames")
 PAGE = (PRESETS_DIR.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
@@ -43,7 +43,7 @@ def test_page_names_every_preset_and_format_and_no_other_option(capsys):
 
 # Those of fit_video want files of large backbones: test_fit_video runs them with small ones.
 @pytest.mark.parametrize("name", sorted(set(preset_names()) - set(preset_names("fit_video"))))
-def test_preset_runs(name, audio_dataset, video_dataset, tmp_path):
+def test_preset_runs(name, audio_dataset, video_dataset, pretrained_encoder, tmp_path):
     record = yaml.safe_load((PRESETS_DIR / f"{name}.yaml").read_text())
     is_video = NETWORKS[record["network"]].modality == "video"
     changes = SMALL | {"cache": str(tmp_path / "cache"), "save_path": str(tmp_path / "model.pt")}
@@ -52,6 +52,8 @@ def test_preset_runs(name, audio_dataset, video_dataset, tmp_path):
         changes |= SMALL_VIDEO | {"backbone_weights": "none"}
         if "init_backbone" in record:
             changes["init_backbone"] = "none"  # what another preset leaves
+    if record["script"] == "fit_encoder":
+        changes["encoder_weights"] = str(pretrained_encoder)
     script = importlib.import_module(f"training.{record['script']}")
     changes = {option: value for option, value in changes.items() if option in script.options().options}
     options = [argument for option, value in changes.items() for argument in (f"--{option}", value)]
