@@ -29,7 +29,7 @@ The checkpoint and the calibration were chosen on val; test was not used for any
     + FIGURES_END
     + """
 
-## How far the variants differ
+## Differences between variants
 
 {measured}
 
@@ -46,11 +46,11 @@ Whoever deploys them should check that this fits the use, or train anew on data 
 
 ## Intended use and limits
 
-- A hint for people who review media, and a base to train on. Not evidence: at the error rates above,
+- A hint for reviewers, and a base to train on. Not evidence: at the error rates above,
   a verdict on one clip can be wrong in either direction.
 - The training set is small, and {limits}
-- Metrics on forgeries made by systems that were not in training are lower than on those that were; new systems
-  appear all the time. Strong compression, small faces or short and noisy speech lower them further.
+- Metrics on unseen generators are lower than on known ones, and new generators appear all the time. Strong compression,
+  small faces or short and noisy speech lower them further.
 - Neither skin tone, age, sex nor language was balanced, and errors by them were not measured.
 
 ## Input
