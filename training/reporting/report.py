@@ -23,7 +23,7 @@ MEASURE_NAMES = {
     "accuracy": "accuracy",
     "f1": "F1",
     "log_loss": "log-loss (nats)",
-    "ece": "ECE as it is",
+    "ece": "ECE",
     "ece_balanced": "ECE with equal priors",
     "cllr": "Cllr (bits)",
 }
@@ -156,9 +156,7 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
         "Cross-fitted: the same kind, fitted to four fifths of the groups and measured on the fifth, in turns. By "
         "chance: the ECE with equal priors that scores which are exactly right would show on so few clips.",
     )
-    rows: list[list[object]] = [
-        ["split", "model", "stage", "ECE as it is", "ECE with equal priors", "by chance", "Cllr (bits)"]
-    ]
+    rows: list[list[object]] = [["split", "model", "stage", "ECE", "ECE with equal priors", "by chance", "Cllr (bits)"]]
     for split, one in part["splits"].items():
         for name, found in one["models"].items():
             fitted = found["calibration"]
@@ -178,9 +176,7 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
         yield Block(
             "p", "The kinds of calibration, cross-fitted. Publishing chooses by val's Cllr; isotonic is not served."
         )
-        yield Block(
-            "table", rows=[["split", "model", "kind", "ECE as it is", "ECE with equal priors", "Cllr (bits)"], *kinds]
-        )
+        yield Block("table", rows=[["split", "model", "kind", "ECE", "ECE with equal priors", "Cllr (bits)"], *kinds])
     for split, one in part["splits"].items():
         name, found = next(iter(one["models"].items()))
         title = f"Reliability, {name}, {split}"
