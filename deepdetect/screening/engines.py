@@ -18,6 +18,8 @@ from deepdetect.screening.judge import ModelSettings, judge_shard
 from deepdetect.screening.places import open_place
 from deepdetect.screening.shards import Shard
 
+MAX_FAILED_STARTS = 10  # of Ray actors, in a row: their environment is broken
+
 
 @dataclass(frozen=True)
 class Work:
@@ -135,6 +137,9 @@ class _Judge:
         _one_thread()
         self.work = work
 
+    def is_ready(self) -> bool:
+        return True
+
     def publish(self, shard: Shard) -> int:
         return judge_and_publish(shard, self.work)
 
@@ -159,29 +164,50 @@ class RayEngine(Engine):
         super().__init__(work, n_workers)
         self._ray = _import_ray()
         # "local" starts a cluster of its own; without it Ray attaches to whatever it finds.
-        self._ray.init(address=address or "local", include_dashboard=address is None and None, log_to_driver=False)
+        self._ray.init(address=address or "local", log_to_driver=False)
         options = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1, "num_gpus": n_gpus}
-        self._actor = self._ray.remote(self.actor_class).options(**options)
+        self._actor = self._ray.remote(**options)(self.actor_class)
         self._quarantine: Any = None
 
     def run(self, shards: list[Shard]) -> Iterator[tuple[Shard, bool]]:
         waiting = list(reversed(shards))
-        idle = [self._actor.remote(self.work) for _ in range(min(self.n_workers, len(shards)))]
+        starting = dict(self._start() for _ in range(min(self.n_workers, len(shards))))
+        idle: list[Any] = []
         running: dict[Any, tuple[Shard, Any]] = {}
+        n_failed_starts = 0
         while waiting or running:
+            # A shard goes to an actor that has a place: one that waits for a node, which may never come, gets none.
             while waiting and idle:
                 shard, actor = waiting.pop(), idle.pop()
                 running[actor.publish.remote(shard)] = (shard, actor)
-            (ended,), _ = self._ray.wait(list(running), num_returns=1)
-            shard, actor = running.pop(ended)
-            published = self._of(ended) is not None
-            yield shard, published
-            # A new actor only now: what the dead one held is free for `alone` until here.
-            idle.append(actor if published else self._actor.remote(self.work))
+            (ended,), _ = self._ray.wait([*running, *starting], num_returns=1)
+            if ended in starting:
+                actor = starting.pop(ended)
+                if self._of(ended):
+                    idle.append(actor)
+                    n_failed_starts = 0
+                    continue
+                n_failed_starts += 1
+                if n_failed_starts > MAX_FAILED_STARTS:
+                    raise OSError(f"{n_failed_starts} Ray actors in a row died before they judged anything")
+            else:
+                shard, actor = running.pop(ended)
+                published = self._of(ended) is not None
+                yield shard, published
+                if published:
+                    idle.append(actor)
+                    continue
+            starting |= [self._start()]
+
+    def _start(self) -> tuple[Any, Any]:
+        """A new actor, behind what tells that it has a place and lives."""
+        actor = self._actor.remote(self.work)
+        return actor.is_ready.remote(), actor
 
     def alone(self, portion: Shard) -> pa.Table | None:
         if self._quarantine is None:
-            self._quarantine = self._actor.remote(self.work)
+            # Of no cores: it must find a place while other actors hold all that a smaller cluster has left.
+            self._quarantine = self._actor.options(num_cpus=0).remote(self.work)
         table: pa.Table | None = self._of(self._quarantine.judge.remote(portion))
         if table is None:
             self._quarantine = None

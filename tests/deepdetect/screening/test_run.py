@@ -119,6 +119,29 @@ def test_ray_gives_the_rows_that_this_machine_gives(catalogue, tmp_path):
     assert results(rows_of(tmp_path / "local")) == results(rows_of(tmp_path / "ray"))
 
 
+def test_after_a_node_is_killed_a_run_is_complete_or_says_that_it_is_not(catalogue, tmp_path):
+    utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra [ray]: make screen-test")
+    folder, output = catalogue(40), tmp_path / "out"
+    cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        options = [folder, "--output", output, "--engine", "ray", "--shard-files", "4", "--workers", "2"]
+        options += ["--address", cluster.address]
+        process = subprocess.Popen([*COMMAND, *map(str, options)], cwd=PROJECT_DIR, stderr=subprocess.DEVNULL)
+        until_s = time.monotonic() + 200
+        while not list((output / "parts").glob("*.parquet")) and time.monotonic() < until_s:
+            time.sleep(0.05)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        assert process.wait(240) in (1, 3)
+        if process.returncode == 3:
+            assert run(*options).returncode == 1
+        rows = rows_of(output)
+        assert len(rows) == len({row["path"] for row in rows}) == 40
+        assert {row["error_code"] for row in rows} == {None, "unknown_container", "empty_body"}
+    finally:
+        cluster.shutdown()
+
+
 def test_wrong_usage_is_status_2_and_names_what_is_wrong(tmp_path):
     for arguments, told in (
         ((tmp_path / "nothing", "--output", tmp_path / "out"), "no file is there"),
