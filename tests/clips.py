@@ -224,3 +224,32 @@ def _sounds(samples: np.ndarray, rate_hz: int, stream) -> Iterable[av.AudioFrame
         frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="flt", layout="mono")
     frame.sample_rate, frame.pts, frame.time_base = rate_hz, 0, Fraction(1, rate_hz)
     return [*convert.resample(frame), *convert.resample(None)]
+
+
+def with_tracks(*files: bytes, container: str = "mp4", default: int = 0) -> bytes:
+    """One file with the first audio track of each, and the video track of the first, its packets copied.
+
+    Args:
+        default: which audio track is marked as the one to play.
+    """
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        sources = [av.open(io.BytesIO(data)) for data in files]
+        streams = [(source, stream) for source in sources for stream in source.streams.audio[:1]]
+        streams = [(sources[0], stream) for stream in sources[0].streams.video[:1]] + streams
+        pairs, n_audio = [], 0
+        for source, stream in streams:
+            copy = output.add_stream_from_template(stream)
+            if stream.type == "audio":
+                copy.disposition = int(n_audio == default)
+                n_audio += 1
+            pairs.append((source, stream, copy))
+        for source, stream, copy in pairs:
+            source.seek(0)
+            for packet in source.demux(stream):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    output.mux(packet)
+        for source in sources:
+            source.close()
+    return file.getvalue()

@@ -80,8 +80,7 @@ class MediaFile:
         self.video, self.audio = self.videos[0], self.audios[0]
         tracks = [track for track in (self.video, self.audio) if track.stream is not None]
         for track in tracks:
-            start_s = self._first_packet_s(track) if track.start_s is None else track.start_s
-            track.set_start(start_s, self.container_name)
+            self.settle_start(track)
         self.start_s = min((track.start_s for track in tracks), default=0.0)
 
     @property
@@ -97,6 +96,11 @@ class MediaFile:
         """Note something that the caller should know, once."""
         if (note := Note(code, message)) not in self.warnings:
             self.warnings.append(note)
+
+    def settle_start(self, track: Track) -> None:
+        """Make sure that a track's start is known, by its first packet where it is not declared."""
+        start_s = self._first_packet_s(track) if track.start_s is None else track.start_s
+        track.set_start(start_s, self.container_name)
 
     def span_s(self, track: Track) -> tuple[float, float]:
         """Start and duration of a track: as declared, else as its packets tell."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from model_defs.decoding.audio import AudioReader, AudioSegment
+from model_defs.decoding.audio import AudioReader, AudioSegment, Voice
 from model_defs.decoding.budget import DecodeBudget
 from model_defs.decoding.containers import AudioTrack, VideoTrack, check_size
 from model_defs.decoding.demux import DecodeCounts, MediaFile
@@ -25,11 +25,12 @@ from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
 from model_defs.notes import Note
 
-__all__ = ["AudioSegment", "AudioTrack", "Frame", "Media", "VideoTrack"]
+__all__ = ["AudioSegment", "AudioTrack", "Frame", "Media", "VideoTrack", "Voice"]
 
 # A track that bears out this part of its declared length is not planned anew.
 TRUSTED_PART = 0.95
 
+MAX_SCORED_TRACKS = 3  # of sound; each costs its decoding and a forward pass
 MIN_WHOLE_SHARE = 0.5  # of the sampled pictures of a damaged film; fewer tell too little of it
 
 # One thread each: a server decodes several files at once, and runs of one or a few frames gain nothing from more.
@@ -61,7 +62,6 @@ class Media:
                 self._file.close()
                 raise
         self._video_reader = VideoReader(self._file, codec_threads)
-        self._audio_reader = AudioReader(self._file, self._file.audio)
 
     def _read_headers(self, limits: Limits) -> None:
         file = self._file
@@ -194,15 +194,42 @@ class Media:
     def audio_segments(self, rate_hz: int, window_s: float, max_windows: int) -> list[AudioSegment]:
         """The clip's sound: all of it in one segment, or `max_windows` windows spread over a longer one.
 
+        Of several voices the loudest of the first track that has sound.
+
         Raises:
             DetectionError: `no_audio_track`, `unsupported_codec`, `undecodable_media`, `decode_timeout`.
         """
+        return self._voices(rate_hz, window_s, max_windows, n_tracks=1)[0].segments
+
+    def voices(self, rate_hz: int, window_s: float, max_windows: int) -> list[Voice]:
+        """Every voice of up to `MAX_SCORED_TRACKS` audio tracks, the default track first; as `audio_segments`."""
+        return self._voices(rate_hz, window_s, max_windows, MAX_SCORED_TRACKS)
+
+    def _voices(self, rate_hz: int, window_s: float, max_windows: int, n_tracks: int) -> list[Voice]:
         self.require_audio()
+        voices: list[Voice] = []
+        n_heard = 0
         with self._decoding():
-            segments = self._audio_reader.read(rate_hz, window_s, max_windows)
-        if not segments:
+            for place, track in enumerate(self._file.audios):
+                self._file.settle_start(track)
+                found = AudioReader(self._file, track, place).read(rate_hz, window_s, max_windows)
+                voices += found
+                n_heard += bool(found)
+                if n_heard == n_tracks:
+                    break
+        if not voices:
             raise DetectionError(ErrorCode.UNDECODABLE_MEDIA, "nothing of the audio track could be decoded")
-        return segments
+        return voices
+
+    @property
+    def n_audio_tracks(self) -> int:
+        """Audio tracks that can be read."""
+        return sum(track.stream is not None for track in self._file.audios)
+
+    @property
+    def n_video_tracks(self) -> int:
+        """Video tracks that can be read."""
+        return sum(track.stream is not None for track in self._file.videos)
 
     @contextmanager
     def _decoding(self) -> Iterator[None]:

@@ -30,17 +30,52 @@ PEAK_LIMIT = 1.0  # the gain stops short of clipping
 
 @dataclass(frozen=True)
 class AudioSample:
-    """One clip, ready for an audio network."""
+    """One clip, ready for an audio network.
 
-    starts_s: list[float]  # where each window starts in the clip
-    features: torch.Tensor  # (W, n_steps, n_features) float32, W windows
-    features_s: float  # wall time spent here
+    Attributes:
+        starts_s: where each window starts in the clip.
+        features: (W, n_steps, n_features) float32, W windows.
+        features_s: wall time spent here.
+        voices: whose windows these are, in order: `track`, `channels` and `windows` (how many) of each; empty is one.
+        n_tracks: audio tracks of the file, scored or not.
+    """
+
+    starts_s: list[float]
+    features: torch.Tensor
+    features_s: float
     warnings: list[Note] = field(default_factory=list)
+    voices: list[dict] = field(default_factory=list)
+    n_tracks: int = 1
 
 
 def decode_audio_sample(media: Media, spec: AudioSpec, frontend: nn.Module) -> AudioSample:
-    """The sound of an opened file, decoded where it is scored; see `audio_sample`. Raises DetectionError."""
-    return audio_sample(media.audio_segments(spec.rate_hz, spec.window_s, spec.max_windows), spec, frontend)
+    """The sound of an opened file, decoded where it is scored, every voice by itself; see `audio_sample`.
+
+    Raises:
+        DetectionError: as `Media.voices`, and `silent_audio` where no voice has sound.
+    """
+    voices, samples, refusals = [], [], []
+    for voice in media.voices(spec.rate_hz, spec.window_s, spec.max_windows):
+        try:
+            sample = audio_sample(voice.segments, spec, frontend)
+        except DetectionError as refusal:
+            refusals.append(refusal)
+            continue
+        voices.append({"track": voice.track, "channels": voice.channels, "windows": len(sample.features)})
+        samples.append(sample)
+        if voice.is_turned:
+            message = f"channels {voice.channels} are of opposite phase: they were turned before they were mixed"
+            sample.warnings.append(Note("opposite_phase", message))
+    if not samples:
+        raise refusals[0]
+    return AudioSample(
+        [start_s for sample in samples for start_s in sample.starts_s],
+        torch.cat([sample.features for sample in samples]) if len(samples) > 1 else samples[0].features,
+        sum(sample.features_s for sample in samples),
+        list(dict.fromkeys(note for sample in samples for note in sample.warnings)),
+        voices,
+        media.n_audio_tracks,
+    )
 
 
 def audio_sample(segments: Sequence[AudioSegment], spec: AudioSpec, frontend: nn.Module) -> AudioSample:

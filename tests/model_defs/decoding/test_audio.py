@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model_defs.decoding.media import Media
-from tests.clips import add_cover_art, tone, write_audio, write_clip
+from tests.clips import add_cover_art, tone, with_tracks, write_audio, write_clip
 
 RATE_HZ = 16_000
 FORMATS = [
@@ -208,3 +208,14 @@ def test_a_picture_in_seconds_of_sound_is_its_cover_without_a_flag_too():
         assert len(media.audio_segments(RATE_HZ, 4.0, 8)) == 1
     with Media(write_clip("mp4", "mjpeg", times_s=[0.0])) as media:
         assert media.video is not None  # by itself it is what there is to be judged
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_the_default_track_comes_first_and_others_after_it(container: str):
+    tones = [write_audio("ipod", "aac", sound=tone(2.0, frequency_hz=hz), rate_hz=RATE_HZ) for hz in (300.0, 1_000.0)]
+    with Media(with_tracks(*tones, container=container, default=1)) as media:
+        assert media.n_audio_tracks == 2
+        voices = media.voices(RATE_HZ, 4.0, 8)
+    assert [voice.track for voice in voices] == [0, 1]  # in the order in which they are preferred
+    heard = [np.abs(np.fft.rfft(voice.segments[0].samples[:RATE_HZ])).argmax() for voice in voices]
+    assert heard == [1_000, 300]

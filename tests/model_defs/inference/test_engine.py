@@ -24,7 +24,7 @@ from model_defs.inference.options import EXPLANATION_PARTS, DetectOptions
 from model_defs.limits import Limits
 from model_defs.preprocessing.face_detection import YUNET_VARIABLE
 from samples.clip import make_sample
-from tests.clips import write_clip
+from tests.clips import with_tracks, write_audio, write_clip
 
 VOLATILE = ("processing_time", "timestamp", "timings_s", "cache", "file_name")
 
@@ -408,3 +408,48 @@ def test_what_is_unlike_training_weighs_less(engine, clip):
     assert video["anomaly"]["percentile"] >= 99  # a photograph that pans
     assert video["weight"] < 0.6
     assert "ood_video" in answer["warning_codes"]
+
+
+def test_a_silent_default_track_leaves_the_verdict_to_the_next(engine, short):
+    silent = write_audio("ipod", "aac", sound=np.zeros(32_000, np.float32))
+    with Media(short) as media:
+        (speech,) = media.audio_segments(16_000, 4.0, 8)
+    spoken = write_audio("ipod", "aac", sound=speech.samples)
+    both, alone = engine.detect_batch([Item(with_tracks(silent, spoken)), Item(spoken)])
+    audio = both["modalities"]["audio"]
+    assert (audio["track"], audio["tracks"]) == (1, 2)
+    assert audio["p_fake"] == pytest.approx(alone["modalities"]["audio"]["p_fake"], abs=0.01)
+    assert "several_tracks" in both["warning_codes"]
+
+
+def test_each_caller_is_scored_and_the_most_suspicious_named(engine, short):
+    with Media(short) as media:
+        (speech,) = media.audio_segments(16_000, 4.0, 8)
+    voice = speech.samples
+    noise = np.random.default_rng(0).normal(0, 0.05, len(voice)).astype(np.float32)
+    noise *= np.repeat(np.arange(len(noise) // 1_600 + 1) % 2, 1_600)[: len(noise)] + 0.01
+    call = write_audio("wav", "pcm_s16le", sound=np.stack([voice, noise]), n_channels=2)
+    left, right, both = engine.detect_batch(
+        [Item(write_audio("wav", "pcm_s16le", sound=part)) for part in (voice, noise)] + [Item(call)]
+    )
+    audio = both["modalities"]["audio"]
+    scores = {one["channels"]: one["p_fake"] for one in audio["voices"]}
+    assert scores["FL"] == pytest.approx(left["modalities"]["audio"]["p_fake"], abs=0.01)
+    assert scores["FR"] == pytest.approx(right["modalities"]["audio"]["p_fake"], abs=0.01)
+    assert audio["p_fake"] == max(scores.values()) == scores[audio["channels"]]
+    assert "several_voices" in both["warning_codes"]
+    (explained,) = engine.detect_batch([Item(call, options=DetectOptions(explain=("scores",)))])
+    assert len(explained["explanation"]["audio"]["window_p_fake"]) == audio["windows"]
+
+
+def test_digital_silence_moves_no_verdict(engine, tmp_path):
+    for seed in range(4):
+        path = make_sample(tmp_path / f"{seed}.wav", 5.0, video_codec=None, audio_codec="pcm_s16le", seed=seed)
+        with Media(path) as media:
+            (whole,) = media.audio_segments(16_000, 4.0, 8)
+        sound = whole.samples + np.random.default_rng(seed).normal(0, 1e-3, len(whole.samples)).astype(np.float32)
+        gap = np.zeros(4_800, np.float32)
+        kinds = [sound, np.concatenate([sound[:40_000], gap, sound[40_000:]]), np.concatenate([gap, sound, gap[:704]])]
+        answers = engine.detect_batch([Item(write_audio("flac", "flac", sound=kind)) for kind in kinds])
+        p_fakes = [answer["probabilities"]["fake"] for answer in answers]
+        assert max(p_fakes) - min(p_fakes) < 0.03
