@@ -39,7 +39,7 @@ SOURCES = {
     "2.0": (
         "model_defs/preprocessing/audio.py",
         "return level(windows, spec.level_dbfs), starts_s, warnings",
-        f'return level(windows[:, ::-1], spec.level_dbfs), starts_s, [*warnings, "{MARK}"]',
+        f'return level(windows[:, ::-1], spec.level_dbfs), starts_s, [*warnings, Note("marked", "{MARK}")]',
     ),
     "2.1": (
         "model_defs/calibration.py",
@@ -286,7 +286,7 @@ def run(versions_server, capsys) -> Callable[..., dict]:
     options = ["--config", versions_server.environment["TS_CONFIG_FILE"], "--json"]
 
     def run(command: str, *arguments: str, status: int = 0) -> dict:
-        assert release.main([command, *arguments, *options]) == status
+        assert release.main([command, *arguments, *options]) == status, capsys.readouterr().err
         printed = capsys.readouterr()
         return json.loads(printed.out) if printed.out else {"error": printed.err}
 
