@@ -45,6 +45,17 @@ def test_every_option_is_documented():
     assert documented == {option.name for option in fields(DetectOptions)}
 
 
+def test_every_preset_is_documented():
+    page = _text(Path("docs/training.md"))
+    table = page.split("| preset | script | what it trains |")[1].split("\n\n")[0]
+    documented = {
+        name
+        for cell in re.findall(r"^\| (`[^|]+) \|", table, flags=re.MULTILINE)
+        for name in re.findall(r"`([\w-]+)`", cell)
+    }
+    assert documented == {path.stem for path in (PROJECT_DIR / "config" / "training").glob("*.yaml")}
+
+
 def test_the_readme_is_one_screen_and_a_half():
     assert len(README.split()) <= 1_200
     assert len(README.splitlines()) <= 160
