@@ -227,11 +227,11 @@ $(DEPLOY)/.installed: $(INSTALLED) deploy/requirements.lock deploy/unpack_helm.p
 
 BUILDER = $(or $(shell command -v podman),$(shell command -v docker),$(shell command -v buildah))
 TARGET ?= cpu
-IMAGE ?= deepdetect:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)$(if $(filter cuda bare,$(TARGET)),-$(TARGET))
+IMAGE ?= deepdetect:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)$(if $(filter-out cpu,$(TARGET)),-$(TARGET))
 IMAGE_FILE := build/image/$(TARGET).tar
 
 .PHONY: image sbom
-image: archive sample  ## build the image with podman, docker or buildah: TARGET=cpu, cuda or bare (TORCH_INDEX, BASE, PIP_CONF, IMAGE)
+image: archive sample  ## build the image with podman, docker or buildah: TARGET=cpu, cuda, training, bare (TORCH_INDEX, BASE, PIP_CONF, IMAGE)
 	@test -n "$(BUILDER)" || { echo "neither podman nor docker nor buildah is here" >&2; exit 1; }
 	$(BUILDER) build --file Containerfile --target $(TARGET) --tag $(IMAGE) --network host \
 		--build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$$(git rev-parse HEAD) \

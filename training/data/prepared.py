@@ -51,6 +51,7 @@ class PreparedClip:
         starts_s: time of each frame or segment in the clip, s.
         lengths: samples of each audio segment, which lie end to end in the array; empty for video.
         n_faces: frames that show a face; 0 for audio.
+        machine: the one that has the array, where each has a part (`training.data.shards`).
     """
 
     clip: Clip
@@ -58,6 +59,7 @@ class PreparedClip:
     starts_s: tuple[float, ...]
     lengths: tuple[int, ...]
     n_faces: int
+    machine: int = 0
 
     @property
     def n_frames(self) -> int:
@@ -110,7 +112,7 @@ def prepare(
             raise
         finally:
             preparer.digests.save()
-    _compare_contents(clips, [digest for digest, _ in prepared])
+    compare_contents(clips, [digest for digest, _ in prepared])
     usable, refused = [], []
     for clip, (_, result) in zip(clips, prepared, strict=True):
         if isinstance(result, PreparedClip):
@@ -130,12 +132,17 @@ def check_contents(clips: Sequence[Clip], cache_dir: Path = DEFAULT_CACHE, *, n_
         LeakError: the same content lies in two splits.
         DatasetError: the same content carries both labels.
     """
+    compare_contents(clips, content_digests(clips, cache_dir, n_workers=n_workers))
+
+
+def content_digests(clips: Sequence[Clip], cache_dir: Path = DEFAULT_CACHE, *, n_workers: int = 2) -> list[str]:
+    """SHA-256 of each file in hex; empty for what is no file."""
     digests = _Digests(Path(cache_dir) / "digests.json")
     with ThreadPoolExecutor(n_workers) as pool:
         found = list(pool.map(lambda clip: digests.of(clip.path) if clip.path.is_file() else "", clips))
     digests.path.parent.mkdir(parents=True, exist_ok=True)
     digests.save()
-    _compare_contents(clips, found)
+    return found
 
 
 def verify_fresh(prepared: Sequence[PreparedClip], spec: InputSpec, n_clips: int = 3) -> None:
@@ -271,7 +278,13 @@ def _report(refused: Sequence[tuple[Clip, str]], n_clips: int, folder: Path) -> 
     tqdm.write(f"left out {len(refused)} of {n_clips} clips: {counts}{more}")
 
 
-def _compare_contents(clips: Sequence[Clip], digests: Sequence[str]) -> None:
+def compare_contents(clips: Sequence[Clip], digests: Sequence[str]) -> None:
+    """Compare the contents of clips by their digests; an empty one is passed over.
+
+    Raises:
+        LeakError: the same content lies in two splits.
+        DatasetError: the same content carries both labels.
+    """
     first: dict[str, Clip] = {}
     for clip, digest in zip(clips, digests, strict=True):
         if not digest:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -74,11 +74,39 @@ def my_part() -> slice:
     return slice(rank(), None, world_size())
 
 
-def divide_batches(batches: Sequence[Sequence]) -> Sequence[Sequence]:
-    """This process's part of each batch; a batch of fewer examples than processes is dropped."""
+def machine() -> int:
+    """Number of the machine that this process runs on, from 0."""
+    return int(os.environ.get("GROUP_RANK", "0")) if distributed.is_initialized() else 0
+
+
+def n_machines() -> int:
+    """How many machines there are."""
+    return int(os.environ.get("GROUP_WORLD_SIZE", "1")) if distributed.is_initialized() else 1
+
+
+def local_rank() -> int:
+    """Number of this process among those of its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if distributed.is_initialized() else 0
+
+
+def divide_batches(batches: Sequence[Sequence], machine_of: Callable[[Any], int] | None = None) -> Sequence[Sequence]:
+    """This process's part of each batch; a batch in which a process would have no example is dropped.
+
+    Args:
+        batches: the same in all processes.
+        machine_of: the one machine that has what an example is made of; None: every machine has everything.
+    """
     if world_size() == 1:
         return batches
-    return [batch[my_part()] for batch in batches if len(batch) >= world_size()]
+    if machine_of is None or n_machines() == 1:
+        return [batch[my_part()] for batch in batches if len(batch) >= world_size()]
+    n_local = world_size() // n_machines()
+    divided = []
+    for batch in batches:
+        held = [[each for each in batch if machine_of(each) == number] for number in range(n_machines())]
+        if min(map(len, held)) >= n_local:
+            divided.append(held[machine()][local_rank() :: n_local])
+    return divided
 
 
 def gather(value: Any) -> list:
@@ -121,4 +149,14 @@ def main_first() -> Iterator[None]:
         distributed.barrier()
     yield
     if is_main() and world_size() > 1:
+        distributed.barrier()
+
+
+@contextmanager
+def first_of_machine() -> Iterator[None]:
+    """Let the first process of each machine run the block before the others of that machine do."""
+    if local_rank():
+        distributed.barrier()
+    yield
+    if not local_rank() and world_size() > 1:
         distributed.barrier()

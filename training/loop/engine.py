@@ -65,7 +65,13 @@ class Task(Protocol):
         """Put the network in training mode."""
 
 
-def batch_loader(examples: Dataset, batches: Sequence[Sequence], n_workers: int, device: str) -> DataLoader:
+def batch_loader(
+    examples: Dataset,
+    batches: Sequence[Sequence],
+    n_workers: int,
+    device: str,
+    machine_of: Callable[[Any], int] | None = None,
+) -> DataLoader:
     """A loader of the given batches of examples, in their order, a few steps ahead of the network.
 
     Args:
@@ -73,10 +79,11 @@ def batch_loader(examples: Dataset, batches: Sequence[Sequence], n_workers: int,
         batches: of one epoch, over all processes; this one loads its part of each.
         n_workers: processes that make examples; 0 makes them in this one.
         device: where the network is; for CUDA the batches lie in pinned memory.
+        machine_of: the one machine that has what an entry of a batch is made of; None: every machine has everything.
     """
     return DataLoader(
         examples,
-        batch_sampler=distributed.divide_batches(batches),
+        batch_sampler=distributed.divide_batches(batches, machine_of),
         num_workers=n_workers,
         prefetch_factor=4 if n_workers else None,
         pin_memory=device.startswith("cuda"),

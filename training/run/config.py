@@ -34,6 +34,7 @@ class DataConfig:
         val_share: of the source groups, where the data set names no split.
         split_seed: of that division; --seed leaves it alone, so that runs can be compared.
         cache: folder of prepared clips.
+        sharded: each of several machines prepares and keeps its part of the train clips alone, in a cache of its own.
     """
 
     dataset: Path | None = None
@@ -43,6 +44,7 @@ class DataConfig:
     val_share: float = 0.2
     split_seed: int = 0
     cache: Path = DEFAULT_CACHE
+    sharded: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:

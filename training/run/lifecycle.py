@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from model_defs.networks.weights import load_weights
 from model_defs.spec import InputSpec, spec_from_dict
 from training.data.datasets import Clip, DatasetError, check_no_leak, require_both_classes, select
 from training.data.prepared import PreparedClip, check_contents, prepare
+from training.data.shards import check_contents_of_shards, prepare_shards
 from training.evaluation.calibration import NoBetterThanChanceError
 from training.evaluation.metrics import summarize, within_source_auc
 from training.evaluation.scores import score_clips
@@ -52,7 +54,9 @@ def train(settings: Settings, spec: InputSpec, make_task: MakeTask, *, is_whole:
     run, data = settings.make(RunConfig), settings.make(DataConfig)
     path, extra = run.save_path, {"n_workers": run.workers}
     with distributed.processes(resolve_device(run.device)) as device:
-        with distributed.main_first():
+        if data.sharded and run.export and distributed.n_machines() > 1:
+            raise RunError("--sharded needs --no-export: publishing reads all clips; do that later, on one machine")
+        with nullcontext() if data.sharded else distributed.main_first():
             clips = data.load(data.dataset)
             train_clips, val_clips = prepared_splits(clips, data, spec, **extra)
         seed_everything(run.seed)
@@ -95,9 +99,10 @@ def prepared_splits(
     wanted = [*select(clips, "train", "val"), *extra]
     for split in ("train", "val"):
         require_both_classes(select(wanted, split), f"the {split} split of {data.dataset}")
-    check_contents([*clips, *extra], data.cache, n_workers=max(1, n_workers))
+    check, make = (check_contents_of_shards, prepare_shards) if data.sharded else (check_contents, prepare)
+    check([*clips, *extra], data.cache, n_workers=max(1, n_workers))
     shown = distributed.is_main()
-    prepared = prepare(wanted, spec, data.cache, n_workers=max(1, n_workers), show_progress=shown)
+    prepared = make(wanted, spec, data.cache, n_workers=max(1, n_workers), show_progress=shown)
     train, val = ([item for item in prepared if item.clip.split == split] for split in ("train", "val"))
     for split, items in {"train": train, "val": val}.items():
         require_both_classes([item.clip for item in items], f"what could be decoded of the {split} split")

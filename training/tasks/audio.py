@@ -99,24 +99,30 @@ class AudioTask:
             self_blended_share=self.training.vocoded_share,
         )
         batches = batch_draws(draws, [1] * len(draws), self.training.batch_size)
-        loader = batch_loader(self._examples, batches, self.training.n_workers, self.training.device)
+        loader = batch_loader(
+            self._examples,
+            batches,
+            self.training.n_workers,
+            self.training.device,
+            lambda draw: train[draw.index].machine,
+        )
         return _MixedBatches(loader, self.training.mixup_share, rng)
 
     def _vocoded(self, train: Sequence[PreparedClip]) -> dict[int, list[PreparedClip]]:
-        """Copies of each real clip by each vocoder, by the index of the clip; empty where none are asked for."""
+        """Copies of each real clip that is here by each vocoder, by its index; empty where none are asked for."""
         if not self.training.vocoded_share:
             return {}
-        real = [train[index] for index in self._real]
+        here = [index for index in self._real if train[index].machine == distributed.machine()]
         n_workers = max(1, self.training.n_workers)
-        with distributed.main_first():
+        with distributed.first_of_machine() if len(here) < len(self._real) else distributed.main_first():
             copies = vocoded_copies(
-                real,
+                [train[index] for index in here],
                 self.training.vocoders,
                 self.spec.rate_hz,
                 n_workers=n_workers,
                 show_progress=distributed.is_main(),
             )
-        return {index: list(by_name.values()) for index, by_name in zip(self._real, copies, strict=True)}
+        return {index: list(by_name.values()) for index, by_name in zip(here, copies, strict=True)}
 
     def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
         shown = distributed.is_main()

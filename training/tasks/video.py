@@ -91,7 +91,13 @@ class VideoTask:
         )
         lengths = [min(self.training.n_frames, train[draw.index].n_frames) for draw in draws]
         batches = batch_draws(draws, lengths, self.training.batch_size * self.training.n_frames)
-        return batch_loader(self._examples, batches, self.training.n_workers, self.training.device)
+        return batch_loader(
+            self._examples,
+            batches,
+            self.training.n_workers,
+            self.training.device,
+            lambda draw: train[draw.index].machine,
+        )
 
     def validate(self, net: nn.Module, part: slice = slice(None)) -> Scores:
         shown = distributed.is_main()
@@ -111,6 +117,7 @@ class _VideoExamples(Dataset):
     def __init__(self, clips: Sequence[PreparedClip], spec: VideoSpec, training: VideoTraining) -> None:
         self.clips = clips
         self.blendable = [i for i, item in enumerate(clips) if item.clip.label == 0 and item.n_faces == item.n_frames]
+        self.donors = [index for index in self.blendable if clips[index].machine == distributed.machine()]
         self.training = training
         self.spec = replace(spec, size_px=training.size_px)
 
@@ -135,7 +142,7 @@ class _VideoExamples(Dataset):
         if rng.random() >= self.training.swapped_share:
             return self_blend(crops, face_share, rng)
         group = self.clips[draw.index].clip.group
-        others = [self.clips[i] for i in rng.choice(self.blendable, N_DONORS)]
+        others = [self.clips[i] for i in rng.choice(self.donors, N_DONORS)]
         donors = [item for item in others if item.clip.group != group and item.n_frames >= len(crops)]
         if not donors:  # nobody else: a data set of one person, or of pictures beside clips
             return self_blend(crops, face_share, rng)
