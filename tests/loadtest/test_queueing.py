@@ -17,9 +17,7 @@ ts_queue_latency_microseconds{model_name="audio",model_version="1.0",hostname="a
 def test_the_wait_is_that_of_all_versions_of_the_model_alone():
     class Metrics(Handler):
         def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(METRICS.encode())
+            self.reply(200, METRICS.encode())
 
     with serving(Server(Metrics)) as metrics:
         server = SimpleNamespace(metrics=metrics.address)
