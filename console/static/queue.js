@@ -7,14 +7,18 @@ import { threshold } from "./threshold.js";
 import { Uploads } from "./uploads.js";
 
 const POLL_MS = 500;
+const DRAW_MS = 50;
 const PENDING = ["queued", "uploading", "waiting", "running"];
 const clips = new Map();
 const rows = new Map();
 let revision = 0;
 let polling = null;
+let isAsking = false;
+let askAgain = false;
+let drawing = null;
 let selected = null;
 let onSelect = () => {};
-const uploads = new Uploads(draw, arrived);
+const uploads = new Uploads(drawSoon, arrived);
 
 export function start(select) {
   onSelect = select;
@@ -64,24 +68,39 @@ function arrived(clip) {
   poll();
 }
 
+/** Asks what has changed, one question at a time: answers that overtake each other would bring back old states. */
 async function poll() {
   clearTimeout(polling);
+  if (isAsking) return void (askAgain = true);
+  isAsking = true;
+  const before = [...clips.keys()]; // what has arrived since the question is not missing from the answer
   try {
     const changes = await get(`/api/clips?since=${revision}`);
     revision = changes.revision;
+    const there = new Set(changes.ids);
+    for (const id of before) if (!there.has(id)) clips.delete(id);
     for (const clip of changes.clips) {
       clips.set(clip.id, clip);
       if (clip.id === selected) onSelect(clip.id, { isUpdate: true });
     }
-    const there = new Set(changes.ids);
-    for (const id of clips.keys()) if (!there.has(id)) clips.delete(id);
   } catch (error) {
     if (error.status === 401) return document.dispatchEvent(new CustomEvent("session-over"));
+  } finally {
+    isAsking = false;
   }
   draw();
   const isPending = [...clips.values()].some((clip) => PENDING.includes(clip.state));
-  if (isPending) polling = setTimeout(poll, POLL_MS);
+  if (askAgain || isPending) polling = setTimeout(poll, askAgain ? 0 : POLL_MS);
   else if (selected === null && !uploads.isBusy && matchMedia("(min-width: 901px)").matches) openFirst();
+  askAgain = false;
+}
+
+/** Draws soon: progress comes in faster than anybody can see. */
+function drawSoon() {
+  drawing ??= setTimeout(() => {
+    drawing = null;
+    draw();
+  }, DRAW_MS);
 }
 
 /** Once all is done, the most suspicious clip is the one to look at. */
