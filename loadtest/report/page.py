@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from loadtest.measure.results import PERCENTILES, LoadTest, Row, Run, write_samples, write_summaries
 from loadtest.report import plots as figures
 from loadtest.report.markdown import benchmark_table, figure_text, measured_text, spread_text, target_text
+from reports.page import environment
 
 RECORD = "loadtest.json"
 PAGE = "index.html"
@@ -63,21 +64,17 @@ def write_report(test: LoadTest, folder: Path) -> None:
     (folder / PAGE).write_text(page(test), encoding="utf-8")
 
 
-def environment() -> Environment:
-    """The templates of this folder, with what every page needs: its style, and how a figure is written."""
-    here = Path(__file__).parent
-    templates = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    templates.globals["style"] = Markup((here / "style.css").read_text(encoding="utf-8"))
-    templates.filters["figure"] = figure_text
-    return templates
+def templates() -> Environment:
+    """Those of this folder, and how a figure is written."""
+    found = environment(Path(__file__).parent)
+    found.filters["figure"] = figure_text
+    return found
 
 
 def page(test: LoadTest) -> str:
     """The HTML."""
-    templates = environment()
-    templates.filters |= {
+    made = templates()
+    made.filters |= {
         "target": target_text,
         "measured": measured_text,
         "spread": spread_text,
@@ -88,7 +85,7 @@ def page(test: LoadTest) -> str:
         "well_percent": lambda run: round(100 * (1 - run.n_failed / max(1, len(run.samples))), 1),
         "verdict_class": {"holds": "holds", "missed": "missed", "not measured": "unmeasured"}.__getitem__,
     }
-    return templates.get_template("page.html").render(
+    return made.get_template("page.html").render(
         test=test,
         percentiles=PERCENTILES,
         headline=headline(test),

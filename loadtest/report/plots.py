@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from loadtest.measure.results import JUDGED, PERCENTILES, Run, Sample
-from loadtest.report.theme import BAD, INK, LIMIT, MUTED, N_SERIES, ON_SERIES, SERIES, themed, tip, to_svg
+from reports.theme import BAD, INK, LIMIT, MUTED, N_SERIES, ON_SERIES, SERIES, themed, tip, to_svg
 
 WIDTH_IN = 9.0
 MAX_POINTS = 700  # of a scatter; the slowest are always among them

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from loadtest.measure.results import Machine
-from loadtest.report.page import environment
-from loadtest.report.theme import INK, LIMIT, MUTED, SERIES, themed, tip, to_svg
+from loadtest.report.page import templates
 from loadtest.tuning.pareto import Point, frontier
 from loadtest.tuning.search import Search
 from loadtest.tuning.space import Setting
+from reports.theme import INK, LIMIT, MUTED, SERIES, themed, tip, to_svg
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def tuning_page(
         n_all: how many settings the grid has.
     """
     return (
-        environment()
+        templates()
         .get_template("tuning.html")
         .render(
             model=model,

@@ -1,43 +1,47 @@
-"""The figures of a report as pictures."""
+"""The figures of a report, each as an `<svg>` element."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
+from reports.theme import MUTED, N_SERIES, SERIES, themed, to_svg
 
-def reliability(title: str, calibration: Mapping) -> bytes:
-    """Share of fakes against P(fake), before and after calibration, with the clips in each bin; PNG."""
+
+@themed()
+def reliability(title: str, calibration: Mapping) -> str:
+    """Share of fakes against P(fake), before and after calibration, with the clips in each bin."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     for axes, stage in zip(figure.subplots(1, 2, sharey=True), ("before", "after"), strict=True):
         points = calibration[stage]
-        axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
-        axes.plot(points["predicted"], points["observed"], marker="o", color="C0")
+        axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":")
+        axes.plot(points["predicted"], points["observed"], marker="o", color=SERIES[0])
         for x, y, count in zip(points["predicted"], points["observed"], points["counts"], strict=True):
-            axes.annotate(str(count), (x, y), textcoords="offset points", xytext=(4, -11), fontsize=8, color="dimgrey")
+            axes.annotate(str(count), (x, y), textcoords="offset points", xytext=(4, -11), fontsize=8, color=MUTED)
         axes.set(xlim=(0, 1), ylim=(-0.08, 1.05), xlabel="P(fake), mean of a bin")
         axes.set_title(f"{stage} calibration: ECE with equal priors {points['ece_balanced']:.3f}", fontsize=10)
     figure.axes[0].set_ylabel("share of fakes, classes alike")
     figure.suptitle(f"{title} (at each point: clips)", fontsize=11)
-    return _png(figure)
+    return to_svg(figure, title)
 
 
-def roc(title: str, curves: Mapping[str, Mapping]) -> bytes:
-    """ROC: TPR against FPR, one line a model; PNG."""
+@themed()
+def roc(title: str, curves: Mapping[str, Mapping]) -> str:
+    """ROC: TPR against FPR, one line a model."""
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":")
     for index, (name, curve) in enumerate(curves.items()):
         axes.plot(curve["fpr"], curve["tpr"], label=name, linestyle=("-", "--", "-.")[index % 3])
     axes.set(title=title, xlabel="FPR", ylabel="TPR", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(loc="lower right", fontsize=8)
-    return _png(figure)
+    return to_svg(figure, title)
 
 
-def robustness(title: str, axes_of: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> bytes:
-    """AUC with its interval by level of damage, a panel an axis, a line a candidate; PNG.
+@themed()
+def robustness(title: str, axes_of: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> str:
+    """AUC with its interval by level of damage, a panel an axis, a line a candidate.
 
     Args:
         axes_of: axis -> candidate -> points with `level` and `auc`; the level of the clean clips is None.
@@ -52,12 +56,14 @@ def robustness(title: str, axes_of: Mapping[str, Mapping[str, Sequence[Mapping]]
             ticks = range(len(shown))
             values = [point["auc"] for point in shown]
             low, high = ([value[bound] for value in values] for bound in ("low", "high"))
-            panel.fill_between(ticks, low, high, color=f"C{index}", alpha=0.15, linewidth=0)
-            panel.plot(ticks, [value["value"] for value in values], color=f"C{index}", marker="o", label=name)
+            panel.fill_between(ticks, low, high, color=SERIES[index % N_SERIES], alpha=0.15, linewidth=0)
+            panel.plot(
+                ticks, [value["value"] for value in values], color=SERIES[index % N_SERIES], marker="o", label=name
+            )
             panel.set_xticks(
                 ticks, ["clean" if point["level"] is None else f"{point['level']:g}" for point in shown], fontsize=8
             )
-        panel.axhline(0.5, color="grey", linestyle=":")
+        panel.axhline(0.5, color=MUTED, linestyle=":")
         panel.set_title(axis, fontsize=10)
         panel.set_ylim(-0.03, 1.03)
         panel.legend(fontsize=7, loc="lower left")
@@ -66,10 +72,4 @@ def robustness(title: str, axes_of: Mapping[str, Mapping[str, Sequence[Mapping]]
     for panel in panels[::n_columns]:
         panel.set_ylabel("AUC")
     figure.suptitle(title, fontsize=11)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
-    return file.getvalue()
+    return to_svg(figure, title)

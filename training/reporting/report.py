@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.page import environment
 from training.data.prepared import write_atomically
 from training.reporting import plots
 
@@ -27,20 +25,6 @@ MEASURE_NAMES = {
     "ece_balanced": "ECE with equal priors",
     "cllr": "Cllr (bits)",
 }
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --faint: #8882; --soft: #767676 }
-body { font: 15px/1.55 system-ui, sans-serif; margin: 2rem auto 5rem; max-width: 86rem; padding: 0 1.2rem }
-h1 { margin-bottom: .3rem } p { max-width: 48rem }
-h2 { margin-top: 3rem; padding-top: .8rem; border-top: 2px solid var(--line) } h3 { margin: 2rem 0 .4rem }
-nav { margin: 1rem 0 } nav a { margin-right: 1.2rem } a { color: #2b6cb0 }
-table { border-collapse: collapse; margin: .6rem 0 1.4rem; font-size: 13px; display: block; overflow-x: auto }
-th, td { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: left; white-space: nowrap }
-th { background: var(--faint); font-weight: 600; vertical-align: bottom; white-space: normal }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td small { color: var(--soft); display: block }
-tr:hover td { background: var(--faint) } .row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }
-img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; margin: .4rem 0 }
-.note { background: #fff4d6; color: #1b1b1b; padding: .5rem .8rem; border-left: 4px solid #e0a800 }
-"""
 _NUMERIC = re.compile(r"[-\d. ]*%?|clean")
 _ESTIMATE = re.compile(r"([\d.]+) (\[[\d., ]+\])")
 
@@ -52,7 +36,7 @@ class Block:
     kind: str  # h1, h2, h3, p, note, table, image
     text: str = ""
     rows: Sequence[Sequence[object]] = ()  # of a table, its header first
-    image: bytes = b""
+    svg: str = ""
 
 
 def write_report(report: Mapping, folder: Path) -> str:
@@ -60,12 +44,10 @@ def write_report(report: Mapping, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     blocks = list(_blocks(report))
     markdown = "\n\n".join(filter(None, map(_markdown, blocks))) + "\n"
-    page = (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>DeepDetect: evaluation</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>\n<body>\n'
-        + "\n".join(_page(blocks))
-        + "\n</body></html>\n"
-    )
+    n_head = next((index for index, block in enumerate(blocks) if block.kind == "h2"), len(blocks))
+    templates = environment(Path(__file__).parent)
+    templates.filters |= {"numeric_columns": _numeric_columns, "estimate": _estimate_parts}
+    page = templates.get_template("page.html").render(head=blocks[:n_head], body=blocks[n_head:])
     texts = {"report.html": page, "report.md": markdown, "report.json": json.dumps(report, indent=1, sort_keys=True)}
     for name, text in texts.items():
         write_atomically(folder / name, lambda file, text=text: file.write(text.encode()))
@@ -117,7 +99,7 @@ def _modality(modality: str, part: Mapping) -> Iterator[Block]:
             left_out = ", ".join(f"{count} {code}" for code, count in one["refused"].items())
             yield Block("p", f"Left out of {split}, as serving would refuse them: {left_out}.")
         curves = {name: found["roc"] for name, found in one["models"].items()}
-        yield Block("image", f"ROC, {modality}, {split}", image=plots.roc(f"ROC, {split}", curves))
+        yield Block("image", f"ROC, {modality}, {split}", svg=plots.roc(f"ROC, {split}", curves))
     yield from _calibration(modality, part)
     if "anomaly" in part:
         yield from _anomaly(modality, part["anomaly"])
@@ -180,7 +162,7 @@ def _calibration(modality: str, part: Mapping) -> Iterator[Block]:
     for split, one in part["splits"].items():
         name, found = next(iter(one["models"].items()))
         title = f"Reliability, {name}, {split}"
-        yield Block("image", title, image=plots.reliability(title, found["calibration"]))
+        yield Block("image", title, svg=plots.reliability(title, found["calibration"]))
     if part["thresholds"]:
         yield Block("h3", f"Thresholds for a stated false-alarm rate, {modality}")
         yield Block("p", "Chosen on the real clips of val; a rate below one clip's share lets none of them through.")
@@ -219,7 +201,7 @@ def _robustness(modality: str, found: Mapping) -> Iterator[Block]:
     yield Block("h3", f"Robustness, {modality}")
     yield Block("p", f"{found['clips']} clips, both classes alike; the media were damaged, then scored as any other.")
     title = f"{modality}: AUC by damage"
-    yield Block("image", title, image=plots.robustness(title, found["damage"]))
+    yield Block("image", title, svg=plots.robustness(title, found["damage"]))
     yield Block(
         "table", rows=[["damage", "level", "model", "clips", "ROC-AUC", "balanced accuracy"], *_curves(found["damage"])]
     )
@@ -230,7 +212,7 @@ def _robustness(modality: str, found: Mapping) -> Iterator[Block]:
             "Random signs move each value as far, but by lot.",
         )
         title = f"{modality}: AUC under attack"
-        yield Block("image", title, image=plots.robustness(title, found["attacks"]))
+        yield Block("image", title, svg=plots.robustness(title, found["attacks"]))
         header = ["attack", "budget", "model", "clips", "ROC-AUC", "balanced accuracy"]
         yield Block("table", rows=[header, *_curves(found["attacks"])])
 
@@ -300,38 +282,9 @@ def _markdown(block: Block) -> str:
     return "" if block.kind == "image" else marks[block.kind] + block.text
 
 
-def _page(blocks: Sequence[Block]) -> Iterator[str]:
-    """The body: links to the chapters after what stands before the first, pictures that follow one another in a row."""
-    chapters = [block.text for block in blocks if block.kind == "h2"]
-    first = next((block for block in blocks if block.kind == "h2"), None)
-    for is_image, run in itertools.groupby(blocks, lambda block: block.kind == "image"):
-        run = list(run)
-        if is_image:
-            yield f'<div class="row">{"".join(map(_html, run))}</div>'
-            continue
-        for block in run:
-            if block is first:
-                links = "".join(f'<a href="#{_anchor(text)}">{html.escape(text)}</a>' for text in chapters)
-                yield f"<nav>{links}</nav>"
-            yield _html(block)
-
-
-def _html(block: Block) -> str:
-    text = html.escape(block.text)
-    if block.kind == "table":
-        header, *rows = block.rows
-        numeric = [all(_is_number(row[index]) for row in rows) for index in range(len(header))] if rows else []
-        kinds = [' class="n"' if is_numeric else "" for is_numeric in numeric] or [""] * len(header)
-        lines = ["".join(f"<th{kind}>{html.escape(str(cell))}</th>" for kind, cell in zip(kinds, header, strict=True))]
-        lines += [
-            "".join(f"<td{kind}>{_cell(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) for row in rows
-        ]
-        return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-    if block.kind == "image":
-        return f'<img alt="{text}" src="data:image/png;base64,{base64.b64encode(block.image).decode()}">'
-    if block.kind == "h2":
-        return f'<h2 id="{_anchor(block.text)}">{text}</h2>'
-    return f'<p class="note">{text}</p>' if block.kind == "note" else f"<{block.kind}>{text}</{block.kind}>"
+def _numeric_columns(rows: Sequence[Sequence[object]]) -> set[int]:
+    """Indices of the columns that hold numbers alone."""
+    return {index for index in range(len(rows[0]) if rows else 0) if all(_is_number(row[index]) for row in rows)}
 
 
 def _is_number(cell: object) -> bool:
@@ -339,10 +292,7 @@ def _is_number(cell: object) -> bool:
     return bool(_NUMERIC.fullmatch(text) or _ESTIMATE.fullmatch(text))
 
 
-def _cell(cell: object) -> str:
-    """With an estimate's interval below its value."""
-    return _ESTIMATE.sub(r"\1<small>\2</small>", html.escape(str(cell)))
-
-
-def _anchor(text: str) -> str:
-    return text.lower().replace(" ", "-")
+def _estimate_parts(cell: str) -> tuple[str, str] | None:
+    """An estimate's value and its interval, which stands below it."""
+    found = _ESTIMATE.fullmatch(cell)
+    return (found[1], found[2]) if found else None
