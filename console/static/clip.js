@@ -170,6 +170,7 @@ function partsCard(record) {
     const said = [t("clip.weight", { percent: percent(part.weight) })];
     if (part.frames) said.push(t("clip.frames_sampled", { n: part.frames, faces: part.faces }));
     if ((part.tracks ?? []).length > 1) said.push(...part.tracks.map((one) => t("clip.track", { n: one.track + 1, percent: percent(one.p_fake) })));
+    if ((part.voices ?? []).length > 1) said.push(...part.voices.map((one) => t("clip.voice", { n: one.track + 1, channels: one.channels, percent: percent(one.p_fake) })));
     if (part.windows) said.push(t("clip.windows_heard", { n: part.windows }));
     if (part.anomaly) said.push(t("clip.anomaly", { percent: part.anomaly.percentile }));
     return el("div", { class: "part" }, el("span", {}, t(`clip.${modality}`)), el("b", {}, `${percent(part.p_fake, 1)} %`), el("span", { class: "hint" }, said.join("; ")));
