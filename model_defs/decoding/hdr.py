@@ -19,7 +19,7 @@ HDR_TRANSFERS = (PQ, HLG)
 WHITE_CD_M2 = 203.0  # diffuse white, ITU-R BT.2408
 HLG_PEAK_CD_M2 = 1_000.0  # of the display that HLG's system gamma of 1.2 is meant for, ITU-R BT.2100
 SDR_GAMMA = 2.4  # ITU-R BT.1886
-KNEE = 0.9  # of white: what is darker stays as it is, what is brighter is rolled off
+KNEE = 0.97  # of white: what is darker stays as it is, to the brightest skin; what is brighter is rolled off
 N_CODES = 2**12  # entries of a table; finer than the 10 bits that HDR is stored in
 LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)  # ITU-R BT.2020
 # BT.2020 to BT.709 primaries in linear light, ITU-R BT.2087.
