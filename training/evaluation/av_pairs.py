@@ -17,10 +17,13 @@ from tqdm import tqdm
 from model_defs.errors import DetectionError
 from model_defs.inference.engine import Engine, Item, load_engine
 from model_defs.inference.fusion import fuse
+from model_defs.inference.options import DetectOptions
 from model_defs.networks.weights import sha256_of
 from training.data.clip import Clip
 from training.evaluation.degradations import refusing
 from training.evaluation.file_scores import Candidate, ScoreCache
+
+ANY_FACE = DetectOptions(allow_no_face=True)  # a clip without a face counts, as it does for video alone
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def score_pairs(candidates: Mapping[str, Candidate], pairs: Sequence[Pair], cach
     served = [[one.modality, one.served.sha256, one.calibration.to_dict()] for one in candidates.values()]
     kept, rows = [], []
     for pair in tqdm(pairs, "ensemble", unit="clip", leave=False):
-        key = cache.key("pair", served, sha256_of(pair.video.path), sha256_of(pair.audio.path))
+        key = cache.key("pair, with or without a face", served, sha256_of(pair.video.path), sha256_of(pair.audio.path))
         if (record := cache.get(key)) is None:
             judged = _judge(engine, pair)
             record = {modality: judged.get(modality, {}).get("p_fake") for modality in candidates}
@@ -123,7 +126,7 @@ def _judge(engine: Engine, pair: Pair) -> dict[str, dict]:
             muxed = mux(pair.video.path, pair.audio.path)
     except DetectionError:
         return {}
-    answer = engine.detect_batch([Item(muxed)])[0]
+    answer = engine.detect_batch([Item(muxed, options=ANY_FACE)])[0]
     return {} if isinstance(answer, DetectionError) else answer["modalities"]
 
 
