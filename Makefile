@@ -228,6 +228,7 @@ $(DEPLOY)/.installed: $(INSTALLED) deploy/requirements.lock deploy/unpack_helm.p
 BUILDER = $(or $(shell command -v podman),$(shell command -v docker),$(shell command -v buildah))
 TARGET ?= cpu
 IMAGE ?= deepdetect:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)$(if $(filter-out cpu,$(TARGET)),-$(TARGET))
+COMMA := ,
 IMAGE_FILE := build/image/$(TARGET).tar
 
 .PHONY: image sbom
@@ -236,7 +237,7 @@ image: archive sample  ## build the image with podman, docker or buildah: TARGET
 	$(BUILDER) build --file Containerfile --target $(TARGET) --tag $(IMAGE) --network host \
 		--build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) --build-arg REVISION=$$(git rev-parse HEAD) \
 		$(if $(BASE),--build-arg BASE=$(BASE)) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) \
-		$(if $(PIP_CONF),--secret id=pip,src=$(PIP_CONF)) .
+		$(addprefix --secret=id=pip$(COMMA)src=,$(PIP_CONF)) .
 
 sbom: image deploy-tools  ## list what is in the image: build/image/TARGET.cdx.json (CycloneDX)
 	mkdir -p build/image && rm -f $(IMAGE_FILE)

@@ -56,8 +56,8 @@ app.kubernetes.io/part-of: deepdetect
 {{- end }}
 
 {{- define "deepdetect.configProperties" -}}
-{{ .Files.Get "files/config.properties" }}
-# Of this release; what stands last holds.
+# The project's config.properties, where each setting is explained, and what this release sets; what stands last holds.
+{{ regexReplaceAll "(?m)^(#.*)?\n" (.Files.Get "files/config.properties") "" -}}
 inference_address=http://127.0.0.1:{{ .Values.ports.inference }}
 management_address=http://127.0.0.1:{{ .Values.ports.management }}
 metrics_address=http://0.0.0.0:{{ .Values.ports.metrics }}
