@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"{step.wait_s:.2f} s",
                 )
                 table.add_row(*shown, p50, p95, p99, str(step.run.n_failed))
+                print(f"{step.share:.0%} of {rate_hz:.2f}/s: {step.n_waiting:.2f} wait, p95 {p95}", file=sys.stderr)
     console.print(str(describe_machine()))
     console.print(table)
     return 0

@@ -60,8 +60,9 @@ class Pod:
     def start(self) -> None:
         """Starts the sidecar, and the server when that has started; returns when the pod is ready."""
         for container in (*self.spec["initContainers"], *self.spec["containers"]):
-            log = (self.folder / f"{container['name']}.log").open("w")
-            self._processes[container["name"]] = self._run(container, self.command(container), stdout=log, stderr=log)
+            with (self.folder / f"{container['name']}.log").open("w") as log:
+                process = self._run(container, self.command(container), stdout=log, stderr=log)
+            self._processes[container["name"]] = process
             self.wait_for(lambda container=container: self.passes(container["startupProbe"]))
         self.wait_for(self.is_ready)
 

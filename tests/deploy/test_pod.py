@@ -121,6 +121,7 @@ def test_of_two_behind_nginx_one_drains_and_no_request_fails(clip, tmp_path):
         with ThreadPoolExecutor(N_CALLERS) as callers:
             outcomes = list(callers.map(judge, range(100)))
         leaving.join(120)
+        client.close()
         assert len(outcomes) == 100
         assert set(outcomes) <= {"Real", "Fake"}
         served = [_judged(pod) for pod in pods]
@@ -151,6 +152,7 @@ class Calls:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
+        self.client.close()
 
     def _call(self) -> None:
         while not self._stopped.is_set():
