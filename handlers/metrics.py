@@ -28,7 +28,7 @@ MAX_QUEUE_S = 3_600.0  # beyond that the proxy's clock is not ours
 STAGES = ("decode", "faces", "features", "forward", "fuse", "explain")
 CACHE_TIERS = ("results", "samples")
 CACHE_OUTCOMES = ("hit", "samples", "miss")
-CROPS = ("detected", "interpolated", "centre")
+CROPS = ("detected", "interpolated", "centre", "none")  # of the frames of a clip; none: no face, and not scored
 DECILES = tuple(f"{tenth / 10:.1f}-{(tenth + 1) / 10:.1f}" for tenth in range(10))
 STATUSES = tuple(sorted({"200", *(str(code.status) for code in ErrorCode)}))
 
@@ -137,7 +137,8 @@ class Metrics:
         for stage in STAGES:
             if stage in answer["timings_s"]:
                 self._observe("deepdetect_stage_seconds", answer["timings_s"][stage], stage)
-        for crop in answer["modalities"].get("video", {}).get("crops", ()):
+        video = answer["modalities"].get("video", {})
+        for crop in video.get("crops", ["none"] * video.get("frames", 0)):  # without any face there are no crops
             sums["deepdetect_frames_total", crop] += 1
 
     def _observe(self, name: str, value: float, *labels: str) -> None:

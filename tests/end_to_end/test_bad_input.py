@@ -52,6 +52,7 @@ REFUSED = [
     ("video", "no video track", "no_video_track"),
     ("video", "sound", "no_video_track"),
     ("video", "vast picture", "too_many_pixels"),
+    ("video", "no face", "no_face"),
     ("audio", "empty body", "empty_body"),
     ("audio", "text", "unknown_container"),
     ("audio", "truncated mp4", "undecodable_media"),
@@ -68,7 +69,6 @@ REFUSED = [
 SERVED = [
     ("video", "one frame", "one frame"),
     ("video", "one second", None),
-    ("video", "no face", "no face"),
     ("audio", "one second", None),
     ("ensemble", "one frame", "one frame"),
     ("ensemble", "one second", None),
