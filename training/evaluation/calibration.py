@@ -25,6 +25,7 @@ from training.evaluation.metrics import expected_calibration_error, log_likeliho
 from training.evaluation.scores import Scores
 
 N_FOLDS = 5
+MIN_APART = 1e-3  # of the mean margins of both classes, below which the fit cannot tell them from equal ones
 DIGITS = 4  # of a number in the record
 SERVED = ("temperature", "platt")
 METHODS = (*SERVED, "isotonic")
@@ -33,7 +34,7 @@ PFake = Callable[[np.ndarray], np.ndarray]  # of logits (n, 2) -> (n,)
 
 
 class NoBetterThanChanceError(ValueError):
-    """The scores do not rise with the label on the validation clips: there is nothing to calibrate or publish."""
+    """The scores do not rise with the label on the validation clips, or too little to be calibrated."""
 
 
 def fit_calibration(scores: Scores, false_alarm_rate: float | None = None) -> Calibration:
@@ -100,9 +101,16 @@ def _fit(method: str, scores: Scores) -> PFake:
 
 def _fit_logistic(scores: Scores, *, bias: bool) -> Calibration:
     model = LogisticRegression(C=10.0, class_weight="balanced", fit_intercept=bias)
-    model.fit(_margin(scores.logits)[:, None], scores.labels)
+    margins = _margin(scores.logits)
+    model.fit(margins[:, None], scores.labels)
     slope, intercept = float(model.coef_[0, 0]), float(np.ravel(model.intercept_)[0])
     if slope <= 0:
+        apart = float(margins[scores.labels == 1].mean() - margins[scores.labels == 0].mean())
+        if 0 < apart < MIN_APART:
+            raise NoBetterThanChanceError(
+                f"the network gives all validation clips nearly the same answer: margins of real and fake ones are "
+                f"{apart:.2g} apart on average, in the right order but too near to calibrate; train for longer"
+            )
         raise NoBetterThanChanceError(
             "the network is no better than chance on the validation clips; there is nothing to publish"
         )

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluation.calibration import METHODS, SERVED, compare_methods, crossfit, fit_calibration
+from training.evaluation.calibration import (
+    METHODS,
+    SERVED,
+    NoBetterThanChanceError,
+    compare_methods,
+    crossfit,
+    fit_calibration,
+)
 from training.evaluation.scores import Scores
 
 
@@ -44,6 +51,13 @@ def test_network_worse_than_chance_is_not_published():
     labels = np.arange(40) % 2
     with pytest.raises(ValueError, match="no better than chance"):
         fit_calibration(make_scores(1.0 - 2.0 * labels, labels))
+
+
+def test_answers_that_hardly_differ_are_not_called_chance():
+    """A run of a few steps may rank every clip rightly, by margins of a millionth."""
+    labels = np.arange(40) % 2
+    with pytest.raises(NoBetterThanChanceError, match=r"in the right order but too near to calibrate"):
+        fit_calibration(make_scores(1e-6 * labels, labels))
 
 
 def test_a_bias_is_left_out_where_it_earns_nothing():
