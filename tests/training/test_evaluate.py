@@ -10,9 +10,9 @@ import pytest
 
 from model_defs.networks.artifact import Artifact, load_artifact
 from tests.training.artifacts import AUDIO_SPEC
-from training.data.datasets import load_dataset, select
+from training.data.datasets import DatasetError, load_dataset, select
 from training.data.prepared import prepare
-from training.evaluate import TEST_NOTE, candidates_of, evaluate, main
+from training.evaluate import TEST_NOTE, candidates_of, evaluate, further_clips, main
 from training.evaluation.file_scores import ScoreCache
 from training.evaluation.report_tables import Resampling
 from training.evaluation.scores import score_clips
@@ -139,3 +139,12 @@ def test_errors_name_what_is_wrong(audio_dataset, video_dataset, audio_artifact,
         main([*output, "--artifact", str(audio_artifact), "--audio-data", str(audio_dataset), "--split", "test"])
     with pytest.raises(SystemExit, match="cannot be read"):
         main([*output, "--artifact", str(tmp_path / "nowhere"), "--audio-data", str(audio_dataset)])
+
+
+def test_further_data_are_splits_of_their_own(audio_dataset):
+    found = further_clips([f"val2={audio_dataset}"], "auto")
+    assert {clip.split for clip in found} == {"val2"}
+    assert len(found) == 4  # its val clips, not those to train on
+    for wrong in ("val2", f"test={audio_dataset}", "=x"):
+        with pytest.raises(DatasetError, match="NAME=DIR"):
+            further_clips([wrong], "auto")

@@ -80,3 +80,19 @@ def test_curves_count_a_clip_at_the_threshold_as_fake():
     assert len(rates) == 51
     assert (rates[0.0], rates[0.5], rates[0.52], rates[1.0]) == ((1.0, 1.0), (1.0, 0.5), (0.5, 0.0), (0.0, 0.0))
     assert found["reliability"] == {"predicted": [0.1, 0.5, 0.9], "observed": [0.0, 0.5, 1.0], "counts": [1, 2, 1]}
+
+
+def test_known_and_unseen_generators_stand_against_the_same_real_clips(audio_candidate):
+    clips = [clip(0, 0), clip(1, 0), clip(2, 1, system="known"), clip(3, 1, system="new"), clip(4, 1, system="new")]
+    margins = {audio_candidate.name: np.array([-1.0, 1.0, 0.5, 2.0, 3.0])}
+    found = metrics.generators(ClipScores(tuple(clips), margins), audio_candidate, {"known"}, FEW)
+    assert {name: row["counts"]["clips"] for name, row in found.items()} == {"known": 3, "unseen": 4}
+    assert found["known"]["measures"]["auc"]["value"] == 0.5
+    assert found["unseen"]["measures"]["auc"]["value"] == 1.0
+
+
+def test_the_surest_verdicts_are_those_farthest_from_the_threshold():
+    labels, p_fake = np.array([0, 0, 1, 1]), np.array([0.05, 0.6, 0.4, 0.95])
+    rows = {row["coverage"]: row for row in metrics.selective(labels, p_fake, 0.5)}
+    assert rows[0.5] == {"coverage": 0.5, "clips": 2, "balanced_accuracy": 1.0}
+    assert rows[1.0]["balanced_accuracy"] == 0.5
