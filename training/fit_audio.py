@@ -33,10 +33,10 @@ from training.run.options import OptionsParser
 from training.tasks.audio import AudioExamples, AudioTraining
 
 EPILOG = """examples:
-  on its own:
-    %(prog)s --config moments_rbf_svm --dataset clips/
+  what is served:
+    %(prog)s --config audio --dataset clips/
   with your own real clips vocoded more often, and no other vocoder:
-    %(prog)s --config moments_rbf_svm --dataset clips/ --vocoded-share 0.3 --vocoders mel
+    %(prog)s --config audio --dataset clips/ --vocoded-share 0.3 --vocoders mel
   a light one, alone (python -m training.compress distill gives it a teacher):
     %(prog)s --config audio-light --dataset clips/
 

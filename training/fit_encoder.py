@@ -1,6 +1,6 @@
 """Fit an audio network that starts from a pretrained encoder: a classifier first, then the transformer with it.
 
-python -m training.fit_encoder --config audio --dataset clips/
+python -m training.fit_encoder --config audio-accurate --dataset clips/
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from training.tasks.audio_encoder import load_distillmos
 from training.tasks.audio_maps import MapExamples, MapsNet, MapTask, make_maps
 
 EPILOG = """examples:
-  what is served:
-    %(prog)s --config audio --dataset clips/
+  the accurate model:
+    %(prog)s --config audio-accurate --dataset clips/
   what it is worth on forging systems and publishers that it has not heard, one fold of three:
-    %(prog)s --config audio --dataset clips/ --fold 0
+    %(prog)s --config audio-accurate --dataset clips/ --fold 0
 
 The convolutions stay as they were pretrained: what they make of every clip, of damaged copies of it and of vocoded real
 clips is kept beside the prepared clips. A logistic regression over the statistics of all layers starts the classifier

@@ -74,7 +74,7 @@ def test_examples_hold_every_clip_its_damaged_copies_and_the_vocoded(audio_datas
 def test_script_learns_its_clips_and_leaves_what_training_leaves(audio_dataset, tmp_path, capsys):
     path = tmp_path / "model.pt"
     common = ("--dataset", str(audio_dataset), "--cache", str(tmp_path / "cache"), "--workers", "0")
-    assert main(["--config", "moments_rbf_svm", *common, "--save-path", str(path)]) == path
+    assert main(["--config", "audio", *common, "--save-path", str(path)]) == path
     net, record = load_weights(path)
     assert record["network"] == "moments_rbf_svm"
     assert len(json.loads(path.with_suffix(".history.json").read_text())) == 1

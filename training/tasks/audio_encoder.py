@@ -41,7 +41,9 @@ def load_distillmos(net: SpectrumTransformerNet, path: Path) -> None:
         RunError: the file is not there, or another.
     """
     if not path.is_file():
-        raise RunError(f"{path} is not there; the package distillmos 0.9.1 carries it (make train-audio installs it)")
+        raise RunError(
+            f"{path} is not there; the package distillmos 0.9.1 carries it (make train-accurate installs it)"
+        )
     content = path.read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != SHA256:
         raise RunError(f"{path} is not the file of distillmos 0.9.1: its SHA-256 is {found}, and not {SHA256}")
