@@ -16,6 +16,7 @@ from model_defs.inference.fusion import DEFAULT_WEIGHTS
 from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import Predictor
 from model_defs.inference.predictors import PREDICTORS
+from model_defs.inference.settings import EngineSettings
 from model_defs.limits import Limits
 from model_defs.networks.artifact import MANIFEST_FILE
 
@@ -66,10 +67,11 @@ class DeepfakeDetector:
             modality: PREDICTORS[modality](self._model_path(path, modality), self.device, self._variant())
             for modality, path in paths.items()
         }
+        engine_settings = EngineSettings(limits=limits, fusion_weights=fusion_weights)
         members = {modality: {modality: predictor} for modality, predictor in self.predictors.items()}
         members["ensemble"] = self.predictors
         self._engines = {
-            name: Engine(predictors, name=name, limits=limits, fusion_weights=fusion_weights, cache=self.cache)
+            name: Engine(predictors, name=name, cache=self.cache, settings=engine_settings)
             for name, predictors in members.items()
         }
 

@@ -60,8 +60,8 @@ class DetectionHandler:
         properties = context.system_properties
         archive = Path(properties["model_dir"])
         self.manifest = json.loads((archive / "deepdetect.json").read_text())
-        torch.set_num_threads(settings.torch_threads)
-        cv2.setNumThreads(settings.torch_threads)
+        torch.set_num_threads(1)  # workers share the cores, and several threads each wait for one another
+        cv2.setNumThreads(1)
         self.max_stuck_threads = settings.max_stuck_threads
         self.engine = load_engine(
             {modality: archive / "artifacts" / modality for modality in self.modalities},
@@ -70,13 +70,8 @@ class DetectionHandler:
             build=self.manifest["digest"],
             device=_device(properties.get("gpu_id")),
             variant=settings.variant,
-            limits=settings.limits,
-            fusion_weights=settings.fusion_weights,
-            fusion_threshold=settings.fusion_threshold,
             cache=settings.cache,
-            n_threads=settings.decode_threads,
-            decode_grace_s=settings.decode_grace_s,
-            explain_budget_s=settings.explain_budget_s,
+            settings=settings,
         )
         self.engine.warm_up()
         metrics = Metrics(context.metrics, self.engine.name, self.engine.version, worker_name())

@@ -7,7 +7,7 @@ our handlers stand. Whatever sends load, here as elsewhere, knows only the wire.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,7 @@ from loadtest.peers.tiny_handler import NET_FILE, tiny_answers
 from loadtest.peers.workload import MODALITIES, PROJECT_DIR, Serving, serving_of
 from model_defs.errors import DetectionError
 from model_defs.inference.engine import Item, load_engine
+from model_defs.inference.settings import EngineSettings
 from model_defs.limits import Limits
 
 Judge = Callable[[Sequence[bytes]], list[str]]
@@ -31,22 +32,21 @@ def open_judge(model: str, directory: Path) -> tuple[Judge, Serving]:
         directory: holds the tiny network; the others are the project's own artifacts.
     """
     serving = serving_of(model)
-    torch.set_num_threads(serving.torch_threads)
-    cv2.setNumThreads(serving.torch_threads)
+    torch.set_num_threads(1)  # as a worker does
+    cv2.setNumThreads(1)
     if model == "tiny":
         net = torch.jit.load(directory / NET_FILE)
         return lambda bodies: tiny_answers(net, bodies), serving
     handler = yaml.safe_load((PROJECT_DIR / "config" / f"{model}.yaml").read_text())["handler"]
-    weights: Mapping[str, float] = handler.get("fusion_weights", {})
+    chosen = {name: handler[name] for name in ("decode_threads", "fusion_weights") if name in handler}
+    settings = EngineSettings(limits=Limits.from_dict(handler["limits"]), **chosen)
     engine = load_engine(
         {modality: PROJECT_DIR / "build" / "artifacts" / modality for modality in MODALITIES[model]},
         name=model,
         device="cpu",
         variant=handler["variant"],
-        limits=Limits.from_dict(handler["limits"]),
         cache=None,
-        n_threads=handler["decode_threads"],
-        **({"fusion_weights": weights} if weights else {}),
+        settings=settings,
     )
     engine.warm_up()
 

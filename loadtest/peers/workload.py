@@ -24,21 +24,18 @@ class Serving:
         n_workers: processes with a model of their own.
         batch_size: requests at most in one batch.
         delay_ms: how long the first request of a batch waits for others.
-        torch_threads: of one forward pass.
         decode_threads: files of a batch that are decoded side by side.
     """
 
     n_workers: int
     batch_size: int
     delay_ms: float
-    torch_threads: int = 1
     decode_threads: int = 1
 
     def __str__(self) -> str:
         workers = f"{self.n_workers} worker{'s' if self.n_workers > 1 else ''}"
         return (
-            f"{workers}, batches of {self.batch_size} within {self.delay_ms:g} ms, "
-            f"torch threads {self.torch_threads}, decode threads {self.decode_threads}"
+            f"{workers}, batches of {self.batch_size} within {self.delay_ms:g} ms, decode threads {self.decode_threads}"
         )
 
 
@@ -50,7 +47,6 @@ def serving_of(model: str) -> Serving:
         n_workers=config["minWorkers"],
         batch_size=config["batchSize"],
         delay_ms=config["maxBatchDelay"],
-        torch_threads=config["handler"]["torch_threads"],
         decode_threads=config["handler"]["decode_threads"],
     )
 

@@ -109,7 +109,7 @@ class Bench:
     @contextmanager
     def _served(self, setting: Setting):
         """Registers a model of this setting; threads are the archive's, everything else the management API's."""
-        handler = {"torch_threads": setting.torch_threads, "decode_threads": setting.decode_threads}
+        handler = {"decode_threads": setting.decode_threads}
         name = f"{self.source.stem}_{setting.slug}"
         archive = self.store / f"{name}.mar"
         copy_archive(self.source, archive, {"handler": handler})

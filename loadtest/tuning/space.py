@@ -22,14 +22,12 @@ class Setting:
         workers: processes, each with the model in its memory.
         batch_size: requests that a worker takes at once.
         delay_ms: how long it waits for that many.
-        torch_threads: of one forward pass.
         decode_threads: files of a batch decoded side by side.
     """
 
     workers: int
     batch_size: int
     delay_ms: int
-    torch_threads: int
     decode_threads: int
 
     def __post_init__(self) -> None:
@@ -39,15 +37,12 @@ class Setting:
                 raise ValueError(f"{entry.name} is {value!r}; it must be a whole number, at least 1")
 
     def __str__(self) -> str:
-        return (
-            f"{self.workers} × batch {self.batch_size}, {self.delay_ms} ms, {self.torch_threads} torch, "
-            f"{self.decode_threads} decode"
-        )
+        return f"{self.workers} × batch {self.batch_size}, {self.delay_ms} ms, {self.decode_threads} decode"
 
     @property
     def slug(self) -> str:
         """For names of models and files."""
-        return f"w{self.workers}b{self.batch_size}m{self.delay_ms}t{self.torch_threads}d{self.decode_threads}"
+        return f"w{self.workers}b{self.batch_size}m{self.delay_ms}d{self.decode_threads}"
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Setting:
@@ -57,7 +52,6 @@ class Setting:
             config["maxWorkers"],
             config["batchSize"],
             config["maxBatchDelay"],
-            handler.get("torch_threads", 1),
             handler.get("decode_threads", 2),
         )
 
@@ -68,25 +62,21 @@ class Space:
 
     Attributes:
         values: name of a setting -> what it may be, ascending.
-        max_threads: workers times torch threads, at most.
     """
 
     values: Mapping[str, tuple[int, ...]]
-    max_threads: int
 
     @classmethod
     def of_machine(cls, n_cores: int) -> Space:
-        """For a machine with so many cores: up to a worker or a thread a core, and up to twice as many of both."""
+        """For a machine with so many cores: up to a worker a core."""
         counts = tuple(n for n in (1, 2, 4, 8, 16, 32, 64) if n <= max(1, n_cores))
         return cls(
             {
                 "workers": counts,
                 "batch_size": BATCH_SIZES,
                 "delay_ms": DELAYS_MS,
-                "torch_threads": counts[:4],
                 "decode_threads": DECODE_THREADS,
-            },
-            2 * max(1, n_cores),
+            }
         )
 
     def all(self) -> list[Setting]:
@@ -129,10 +119,8 @@ class Space:
         return list(found)
 
     def _fits(self, setting: Setting) -> bool:
-        """Threads that can be of use: not far more than cores, no more for decoding than files in a batch."""
-        return setting.workers * setting.torch_threads <= self.max_threads and setting.decode_threads <= max(
-            setting.batch_size, self.values["decode_threads"][0]
-        )
+        """Threads that can be of use: no more for decoding than files in a batch."""
+        return setting.decode_threads <= max(setting.batch_size, self.values["decode_threads"][0])
 
     def _plain(self, setting: Setting) -> Setting:
         """A lone request waits for nobody, so its delay is all one."""
@@ -153,5 +141,5 @@ def as_config(setting: Setting) -> dict[str, Any]:
         "maxWorkers": values["workers"],
         "batchSize": values["batch_size"],
         "maxBatchDelay": values["delay_ms"],
-        "handler": {"torch_threads": values["torch_threads"], "decode_threads": values["decode_threads"]},
+        "handler": {"decode_threads": values["decode_threads"]},
     }

@@ -244,13 +244,14 @@ def _to_channels(frames: Sequence[av.AudioFrame], n_kept: int) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):  # damaged samples are repaired later
         if n_kept != n_channels:
             channels = channels.mean(axis=0, dtype=np.float32, keepdims=True)
-        return (channels.astype(np.float32) - np.float32(silence)) / np.float32(full_scale)
+        channels = channels.astype(np.float32, copy=False)
+        return channels if full_scale == 1 else (channels - np.float32(silence)) / np.float32(full_scale)
 
 
 def _resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     if from_hz == to_hz:
         return samples
-    frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None], format="flt", layout="mono")
     frame.sample_rate, frame.pts, frame.time_base = from_hz, 0, Fraction(1, from_hz)
     resampler = av.AudioResampler("flt", "mono", to_hz)
     parts = [part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))]

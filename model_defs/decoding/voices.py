@@ -33,7 +33,7 @@ class Mix:
     def apply(self, samples: np.ndarray) -> np.ndarray:
         """The mean of its channels, those of opposite phase turned: (C, N) -> (N,)."""
         if len(self.channels) == 1:
-            return samples[self.channels[0]] * np.float32(self.signs[0])
+            return samples[self.channels[0]]
         weights = np.zeros(len(samples), np.float32)
         weights[list(self.channels)] = np.float32(1 / len(self.channels)) * np.asarray(self.signs, np.float32)
         return weights @ samples

@@ -22,19 +22,17 @@ from model_defs.caching.detection_cache import DetectionCache, cache_key
 from model_defs.caching.settings import CacheSettings
 from model_defs.decoding.containers import check_size
 from model_defs.errors import DetectionError, ErrorCode, ModelLoadError
-from model_defs.inference.fusion import DEFAULT_THRESHOLD, DEFAULT_WEIGHTS
 from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import Predictor, Score
 from model_defs.inference.predictors import PREDICTORS
 from model_defs.inference.response import gravest, verdict
 from model_defs.inference.samples import FileTracks, read_tracks
+from model_defs.inference.settings import EngineSettings
 from model_defs.inference.worker_pool import DecodePool
 from model_defs.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-DECODE_GRACE_S = 5.0
-EXPLAIN_BUDGET_S = 10.0
 IN_MEMORY = CacheSettings(store="memory")
 
 
@@ -73,14 +71,8 @@ class Engine:
         name: model name in the answers.
         version: model version in the answers.
         build: what tells this build of the version from any other, such as the archive's digest.
-        limits: ceilings on one file.
-        fusion_weights: modality -> weight, unless the request brings its own.
-        fusion_threshold: fused p_fake from which the prediction is Fake, unless the request brings its own.
         cache: answers and samples; None computes every time.
-        n_threads: files of a batch that are decoded at the same time.
-        decode_grace_s: a file that is not decoded and cut this long after its decode budget is refused, whatever
-            keeps its thread.
-        explain_budget_s: of one batch; once it is spent, no further explanation is begun, for neighbours wait for it.
+        settings: how files are decoded and fused.
     """
 
     def __init__(
@@ -90,13 +82,8 @@ class Engine:
         name: str = "ensemble",
         version: str = "1.0",
         build: str = "",
-        limits: Limits = Limits(),
-        fusion_weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-        fusion_threshold: float = DEFAULT_THRESHOLD,
         cache: DetectionCache | None = None,
-        n_threads: int = 2,
-        decode_grace_s: float = DECODE_GRACE_S,
-        explain_budget_s: float = EXPLAIN_BUDGET_S,
+        settings: EngineSettings = EngineSettings(),
     ) -> None:
         if not predictors:
             raise ValueError("an engine needs at least one predictor")
@@ -104,14 +91,16 @@ class Engine:
         self.name = name
         self.version = version
         self.build = build
-        self.limits = limits
-        self.fusion_weights = dict(fusion_weights)
-        self.fusion_threshold = fusion_threshold
+        self.settings = settings
         self.cache = cache
         self._coalescer = None if cache is None else Coalescer(cache)
-        self._pool = DecodePool(n_threads)
-        self._decode_limit_s = limits.decode_budget_s + decode_grace_s
-        self._explain_budget_s = explain_budget_s
+        self._pool = DecodePool(settings.decode_threads)
+        self._decode_limit_s = settings.limits.decode_budget_s + settings.decode_grace_s
+
+    @property
+    def limits(self) -> Limits:
+        """Ceilings on one file."""
+        return self.settings.limits
 
     @property
     def n_stuck(self) -> int:
@@ -186,7 +175,7 @@ class Engine:
         return [options.modality]
 
     def _weights(self, options: DetectOptions) -> dict[str, float]:
-        return self.fusion_weights | dict(options.weights or {})
+        return self.settings.fusion_weights | dict(options.weights or {})
 
     def _key(self, job: _Job) -> str:
         return cache_key("result", job.sha256, self._fingerprint, job.item.options.cache_key())
@@ -195,7 +184,7 @@ class Engine:
     def _fingerprint(self) -> list[object]:
         """All that an answer depends on besides content and options. A version that is built anew is another one."""
         models = [predictor.identity() for predictor in self.predictors.values()]
-        fusion = [self.fusion_weights, self.fusion_threshold]
+        fusion = [self.settings.fusion_weights, self.settings.fusion_threshold]
         return [self.name, self.version, self.build, models, fusion, asdict(self.limits)]
 
     def _compute(self, jobs: Sequence[_Job]) -> list[Outcome]:
@@ -209,7 +198,7 @@ class Engine:
                 job.tracks = tracks
         for modality in self.predictors:
             self._score([job for job in jobs if job.refusal is None and modality in job.tracks.samples], modality)
-        explain_until_s = time.perf_counter() + self._explain_budget_s
+        explain_until_s = time.perf_counter() + self.settings.explain_budget_s
         return [self._outcome(job, explain_until_s) for job in jobs]
 
     def _read(self, job: _Job) -> FileTracks:
@@ -244,7 +233,7 @@ class Engine:
         variants = [self.predictors[modality].artifact.variant for modality in job.scores]
         options = job.item.options
         weights = self._weights(options)
-        answer = verdict(job.tracks, job.scores, options, self.predictors, weights, self.fusion_threshold)
+        answer = verdict(job.tracks, job.scores, options, self.predictors, weights, self.settings.fusion_threshold)
         answer |= {
             "device": self.predictors[next(iter(job.scores))].device,
             "model": {"name": self.name, "version": self.version, "variant": "+".join(dict.fromkeys(variants))},
@@ -267,7 +256,7 @@ class Engine:
                 sample = job.tracks.samples[modality]
                 explanation[modality] = self.predictors[modality].explain(sample, job.item.options.explain)
             except TimeoutError:
-                message = f"the batch has spent its {self._explain_budget_s:g} s (explain_budget_s)"
+                message = f"the batch has spent its {self.settings.explain_budget_s:g} s (explain_budget_s)"
                 answer["warnings"].append(f"{modality} was not explained: {message}")
                 answer["warning_codes"].append("not_explained")
             except Exception:
@@ -297,13 +286,8 @@ def load_engine(
     build: str = "",
     device: str | None = None,
     variant: str = "auto",
-    limits: Limits = Limits(),
-    fusion_weights: Mapping[str, float] = DEFAULT_WEIGHTS,
-    fusion_threshold: float = DEFAULT_THRESHOLD,
     cache: CacheSettings | None = IN_MEMORY,
-    n_threads: int = 2,
-    decode_grace_s: float = DECODE_GRACE_S,
-    explain_budget_s: float = EXPLAIN_BUDGET_S,
+    settings: EngineSettings = EngineSettings(),
 ) -> Engine:
     """An engine over artifacts; they are loaded when first needed, or by `warm_up`.
 
@@ -312,6 +296,7 @@ def load_engine(
         device: `cpu`, `cuda`, `cuda:n`; None takes CUDA where there is one.
         variant: `auto`, `fp32`, `int8` or `fp16`.
         cache: what is remembered, and where; None remembers nothing.
+        settings: how files are decoded and fused.
 
     Raises:
         ValueError: a modality is unknown.
@@ -325,13 +310,8 @@ def load_engine(
         name=name,
         version=version,
         build=build,
-        limits=limits,
-        fusion_weights=fusion_weights,
-        fusion_threshold=fusion_threshold,
         cache=DetectionCache(cache) if cache is not None and cache.is_on else None,
-        n_threads=n_threads,
-        decode_grace_s=decode_grace_s,
-        explain_budget_s=explain_budget_s,
+        settings=settings,
     )
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from model_defs.decoding.media import AudioSegment, Media
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.notes import Note
-from model_defs.preprocessing.digital_silence import find_sound
+from model_defs.preprocessing.digital_silence import block_peaks, find_sound
 from model_defs.spec import AudioSpec
 
 # Loudness is the RMS of short frames, with the sizes of librosa.effects.trim.
@@ -199,8 +199,11 @@ def _sound_span(loudness: np.ndarray, threshold: float, n_samples: int) -> tuple
 
 def _sound_of(segments: Sequence[AudioSegment], rate_hz: int) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
     """The samples of each segment around zero, without digital silence; and where in the segment they were."""
-    peak = max((float(np.abs(segment.samples).max(initial=0.0)) for segment in segments), default=0.0)
-    places = [find_sound(segment.samples, rate_hz, peak) for segment in segments]
+    peaks = [block_peaks(segment.samples, rate_hz) for segment in segments]
+    loudest = max((float(peak.max(initial=0.0)) for peak in peaks), default=0.0)
+    places = [
+        find_sound(segment.samples, rate_hz, peak, loudest) for segment, peak in zip(segments, peaks, strict=True)
+    ]
     sounds = (
         segment.samples if kept is None else segment.samples[kept]
         for segment, kept in zip(segments, places, strict=True)

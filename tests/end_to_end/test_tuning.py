@@ -8,8 +8,8 @@ from loadtest.tuning.search import Rung
 from loadtest.tuning.space import Setting
 from operations.server import TorchServe
 
-LONE = Setting(workers=1, batch_size=1, delay_ms=1, torch_threads=1, decode_threads=1)
-SHARED = Setting(workers=2, batch_size=4, delay_ms=20, torch_threads=2, decode_threads=2)
+LONE = Setting(workers=1, batch_size=1, delay_ms=1, decode_threads=1)
+SHARED = Setting(workers=2, batch_size=4, delay_ms=20, decode_threads=2)
 
 
 def test_each_setting_is_served_measured_and_taken_away_again(model_store, sample_clip, tmp_path):

@@ -29,14 +29,15 @@ def test_limits_are_read_into_limits():
     "record",
     [
         {"batchSize": 4},
-        {"torch_threads": 0},
+        {"decode_threads": 0},
+        {"torch_threads": 1},  # a setting once, without effect on the CPU
         {"limits": {"max_byte": 5}},
         {"cache": {"size": 5}},
         {"fusion_threshold": 1.5},
     ],
 )
 def test_mistakes_are_named(record):
-    with pytest.raises(ValueError, match=r"batchSize|torch_threads|max_byte|size|fusion_threshold"):
+    with pytest.raises(ValueError, match=r"batchSize|threads|max_byte|size|fusion_threshold"):
         HandlerSettings.from_dict(record)
 
 
@@ -44,7 +45,7 @@ def test_mistakes_are_named(record):
 def test_the_shipped_configuration_is_valid_and_outlasts_a_batch(name):
     record = yaml.safe_load((CONFIG_DIR / f"{name}.yaml").read_text())
     settings = HandlerSettings.from_dict(record["handler"])
-    assert settings.torch_threads == 1
+    assert settings.decode_threads == 2
     # At worst every file of a batch uses up its decode budget, and hangs until its thread is given up.
     rounds = math.ceil(record["batchSize"] / settings.decode_threads)
     assert record["responseTimeout"] > rounds * (settings.limits.decode_budget_s + settings.decode_grace_s)

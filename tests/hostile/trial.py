@@ -18,6 +18,7 @@ from pathlib import Path
 
 from model_defs.decoding.media import Media
 from model_defs.errors import DetectionError
+from model_defs.inference.settings import EngineSettings
 from model_defs.limits import Limits
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -80,7 +81,7 @@ def _judge(artifacts: Path, limits: Limits) -> Callable[[bytes], str]:
     from model_defs.inference.options import DetectOptions
 
     paths = {modality: artifacts / modality for modality in ("video", "audio")}
-    engine = load_engine(paths, device="cpu", limits=limits, cache=None)
+    engine = load_engine(paths, device="cpu", cache=None, settings=EngineSettings(limits=limits))
     engine.warm_up()
 
     def judge(data: bytes) -> str:

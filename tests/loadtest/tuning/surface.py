@@ -17,8 +17,7 @@ N_CORES = 2
 def true_point(setting: Setting) -> Point:
     """Two cores: a second worker helps, torch threads beside it hurt; batches of 4 are the best, decoding by twos."""
     speed = min(setting.workers, N_CORES) ** 0.8
-    speed *= 1.0 - 0.25 * max(0, setting.workers * setting.torch_threads - N_CORES)
-    speed *= 1.0 + 0.1 * (setting.torch_threads > 1 and setting.workers == 1)
+    speed *= 1.0 - 0.25 * max(0, setting.workers - N_CORES)
     batch_gain = 1.0 + 0.35 * math.log2(min(setting.batch_size, 4)) / 2 - 0.1 * (setting.batch_size > 4)
     decode_gain = 1.0 + 0.1 * (setting.decode_threads == 2) - 0.05 * (setting.decode_threads > 2)
     throughput = 4.0 * speed * batch_gain * decode_gain

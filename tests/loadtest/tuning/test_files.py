@@ -18,7 +18,7 @@ from loadtest.tuning.space import Setting, Space
 from operations.settings import PROJECT_DIR
 from tests.loadtest.tuning.surface import Surface
 
-SETTING = Setting(workers=2, batch_size=8, delay_ms=20, torch_threads=2, decode_threads=4)
+SETTING = Setting(workers=2, batch_size=8, delay_ms=20, decode_threads=4)
 MACHINE = Machine("2 cores", 7.8, "", {"torch": "2.8.0"}, "2026-11-24", {"video": "ab" * 32})
 
 
@@ -31,7 +31,7 @@ def test_a_configuration_is_changed_where_it_must_and_nowhere_else(model):
     for record in (before, after):
         for key in ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay"):
             del record[key]
-        for key in ("torch_threads", "decode_threads"):
+        for key in ("decode_threads",):
             record["handler"].pop(key, None)
     assert before == after
     comments = [re.findall(r"#.*", each) for each in (text, changed)]
@@ -64,7 +64,7 @@ def test_a_search_goes_on_where_it_was(tmp_path):
 
 
 def test_the_page_shows_every_setting_and_the_frontier():
-    search = Search(Setting(1, 4, 5, 1, 2), slo_ms=400.0)
+    search = Search(Setting(1, 4, 5, 2), slo_ms=400.0)
     space = Space.of_machine(2)
     search.run(space, Surface())
     html = tuning_page(search, MACHINE, "sample.mp4", "video", rate_hz=2.4, n_all=len(space.all()), quick=False)

@@ -12,7 +12,7 @@ from loadtest.tuning.space import Setting, Space
 from tests.loadtest.tuning.surface import N_CORES, Surface, true_point
 
 SPACE = Space.of_machine(N_CORES)
-INCUMBENT = Setting(workers=1, batch_size=4, delay_ms=5, torch_threads=1, decode_threads=2)
+INCUMBENT = Setting(workers=1, batch_size=4, delay_ms=5, decode_threads=2)
 
 
 def searched(seed: int = 0, slo_ms: float | None = None, noise: float = 0.03, rungs=RUNGS) -> tuple[Search, Surface]:
@@ -28,9 +28,9 @@ def test_it_finds_the_best_with_a_fraction_of_the_grid():
     for seed in range(10):
         search, surface = searched(seed)
         shares.append(true_point(search.chosen()).throughput_hz / best)
-        assert len(search.trials) < len(SPACE.all()) / 5
+        assert len(search.trials) < len(SPACE.all()) / 3
         of_the_grid_s = 2 * RUNGS[-1].duration_s * RUNGS[-1].rounds * len(SPACE.all())
-        assert surface.spent_s < of_the_grid_s / 10
+        assert surface.spent_s < of_the_grid_s / 7
     assert median(shares) > 0.99
     assert min(shares) > 0.85
     assert true_point(INCUMBENT).throughput_hz / best < 0.6
@@ -57,7 +57,7 @@ def test_the_one_in_force_stays_unless_it_is_beaten_beyond_noise():
 
 
 def test_rounds_that_overlap_are_no_improvement():
-    other = Setting(2, 4, 5, 1, 2)
+    other = Setting(2, 4, 5, 2)
     search = Search(INCUMBENT)
     search.trials = {
         INCUMBENT: {0: [Point(4.0, 100), Point(4.6, 100), Point(4.2, 100)]},
@@ -69,7 +69,7 @@ def test_rounds_that_overlap_are_no_improvement():
 
 
 def test_at_the_same_throughput_the_sooner_answer_counts():
-    other = Setting(1, 4, 1, 1, 2)
+    other = Setting(1, 4, 1, 2)
     search = Search(INCUMBENT)
     search.trials = {
         INCUMBENT: {0: [Point(4.0, 100), Point(4.1, 104)]},
@@ -104,7 +104,7 @@ def test_the_space_has_no_setting_twice_and_none_without_sense():
     assert len(settings) == len(set(settings))
     assert all(setting.delay_ms == 1 for setting in settings if setting.batch_size == 1)
     assert all(setting.decode_threads <= max(1, setting.batch_size) for setting in settings)
-    assert all(setting.workers * setting.torch_threads <= 2 * N_CORES for setting in settings)
+    assert all(setting.workers <= N_CORES for setting in settings)
     assert set(SPACE.start(20)) <= set(settings)
     assert len(set(SPACE.start(20))) == 20
     with pytest.raises(ValueError, match="settings are wanted; there are"):
@@ -117,9 +117,9 @@ def test_neighbours_are_a_step_away():
     for setting in near:
         differing = [name for name, value in vars(setting).items() if value != vars(INCUMBENT)[name]]
         assert len(differing) == 1
-    assert Setting(1, 2, 5, 1, 2) in near
-    assert Setting(1, 8, 5, 1, 2) in near
-    odd = Setting(3, 6, 7, 1, 3)  # as somebody may have written by hand
+    assert Setting(1, 2, 5, 2) in near
+    assert Setting(1, 8, 5, 2) in near
+    odd = Setting(3, 6, 7, 3)  # as somebody may have written by hand
     assert {each.batch_size for each in SPACE.neighbours(odd)} == {4, 6, 8}
 
 

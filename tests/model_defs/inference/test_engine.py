@@ -21,6 +21,7 @@ from model_defs.errors import DetectionError, ErrorCode
 from model_defs.inference.audio_predictor import AudioPredictor
 from model_defs.inference.engine import Engine, Item, load_engine
 from model_defs.inference.options import EXPLANATION_PARTS, DetectOptions
+from model_defs.inference.settings import EngineSettings
 from model_defs.limits import Limits
 from model_defs.preprocessing.face_detection import YUNET_VARIABLE
 from samples.clip import make_sample
@@ -108,7 +109,9 @@ def test_a_model_refuses_a_modality_it_does_not_have(artifacts_dir, clip):
 
 
 def test_limits_and_missing_files_are_refusals(artifacts_dir, clip, tmp_path):
-    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu", limits=Limits(max_bytes=1_000))
+    engine = load_engine(
+        {"audio": artifacts_dir / "audio"}, device="cpu", settings=EngineSettings(limits=Limits(max_bytes=1_000))
+    )
     too_large, missing = engine.detect_batch([Item(clip), Item(tmp_path / "nowhere.mp4")])
     assert too_large.code is ErrorCode.TOO_LARGE
     assert "1000" in too_large.message
@@ -168,7 +171,9 @@ def test_a_fault_of_ours_is_not_remembered(artifacts_dir, clip, monkeypatch):
 
 def test_a_file_that_hangs_is_refused_and_its_neighbours_are_answered(artifacts_dir, clip, short, monkeypatch):
     limits = Limits(decode_budget_s=0.5)
-    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu", limits=limits, decode_grace_s=0.5)
+    engine = load_engine(
+        {"audio": artifacts_dir / "audio"}, device="cpu", settings=EngineSettings(limits=limits, decode_grace_s=0.5)
+    )
     engine.warm_up()
     release = threading.Event()
     decode = engine.predictors["audio"].sample
@@ -195,7 +200,9 @@ def test_a_file_that_hangs_is_refused_and_its_neighbours_are_answered(artifacts_
 
 def test_a_file_that_is_really_slow_is_refused_in_time(artifacts_dir, clip):
     limits = Limits(decode_budget_s=0.02)
-    engine = load_engine({"video": artifacts_dir / "video"}, device="cpu", limits=limits, decode_grace_s=0.0)
+    engine = load_engine(
+        {"video": artifacts_dir / "video"}, device="cpu", settings=EngineSettings(limits=limits, decode_grace_s=0.0)
+    )
     engine.warm_up()
     slow, text = engine.detect_batch([Item(clip, options=DetectOptions(frames=64)), Item(b"no media")])
     assert slow.code is ErrorCode.DECODE_TIMEOUT
@@ -220,7 +227,7 @@ def test_a_failing_forward_pass_costs_the_culprit_only(artifacts_dir, clip, shor
 
 def test_a_fused_verdict_is_cut_at_the_engine_s_threshold_and_a_single_one_at_its_model_s(artifacts_dir, clip):
     paths = {modality: artifacts_dir / modality for modality in ("video", "audio")}
-    engine = load_engine(paths, device="cpu", fusion_threshold=1.0)
+    engine = load_engine(paths, device="cpu", settings=EngineSettings(fusion_threshold=1.0))
     options = [DetectOptions(), DetectOptions(modality="audio"), DetectOptions(threshold=0.0)]
     fused, alone, asked = engine.detect_batch([Item(clip, options=each) for each in options])
     assert (fused["prediction"], fused["threshold"]) == ("Real", 1.0)
@@ -275,7 +282,9 @@ def test_a_verdict_that_cannot_be_explained_still_stands(artifacts_dir, clip):
 
 
 def test_a_batch_that_explains_for_too_long_stops_explaining(artifacts_dir, clip):
-    engine = load_engine({"audio": artifacts_dir / "audio"}, device="cpu", explain_budget_s=0.0)
+    engine = load_engine(
+        {"audio": artifacts_dir / "audio"}, device="cpu", settings=EngineSettings(explain_budget_s=0.0)
+    )
     asked = Item(clip, options=DetectOptions(explain=("scores",)))
     for _ in range(2):  # and what was cut short is not remembered
         (answer,) = engine.detect_batch([asked])

@@ -12,6 +12,7 @@ from model_defs.inference import samples as tracks
 from model_defs.inference.engine import Engine, Item, load_engine
 from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictors import PREDICTORS
+from model_defs.inference.settings import EngineSettings
 from model_defs.limits import Limits
 from samples.clip import make_sample
 
@@ -25,7 +26,9 @@ def make_engine(artifacts_dir):
 
     def make(*modalities: str, variant: str = "fp32", version: str = "1.0", limits: Limits = Limits()) -> Engine:
         predictors = {name: PREDICTORS[name](artifacts_dir / name, "cpu", variant) for name in modalities}
-        engine = Engine(predictors, name="+".join(modalities), version=version, limits=limits, cache=cache)
+        engine = Engine(
+            predictors, name="+".join(modalities), version=version, cache=cache, settings=EngineSettings(limits=limits)
+        )
         engine.warm_up()
         return engine
 
