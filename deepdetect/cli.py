@@ -16,6 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from deepdetect.detect_options import add_detect_options, add_model_options, detect_options
+from deepdetect.live import command as live
 from deepdetect.screening import command as screening
 from model_defs.errors import DetectionError, ModelLoadError
 
@@ -29,6 +30,7 @@ examples:
   deepdetect detect talk.mp4 --modality audio    judge the sound alone
   deepdetect detect clip.mp4 --explain why/      also say which frames, parts of the face and moments it rests on
   deepdetect screen uploads/ --output screened/  judge a back catalogue; `deepdetect screen --help` tells more
+  deepdetect watch rtsp://127.0.0.1:8554/camera  a score each second, and alarms
   deepdetect info                                what is installed, and how well it was measured
 
 exit status: 0 every file was judged, 1 at least one was refused, 2 wrong usage, 141 nobody reads the output any more
@@ -86,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
     screening.add_arguments(screen)
     add_detect_options(screen)
     add_model_options(screen)
+
+    watch = commands.add_parser(
+        "watch",
+        help="watch a camera, a stream or a growing file, with alarms",
+        description=live.DESCRIPTION,
+        epilog=live.EPILOG,
+        formatter_class=parser.formatter_class,
+    )
+    live.add_arguments(watch)
+    add_model_options(watch)
 
     info = commands.add_parser("info", help="print the models, their precision and their measured accuracy as JSON")
     add_model_options(info)

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from model_defs.calibration import DIGITS, rounded
-from model_defs.decoding.media import Media
+from model_defs.decoding.media import AudioSegment, Media
 from model_defs.explanation.attribution import audio_heatmap, audio_scores
 from model_defs.inference.options import DetectOptions
 from model_defs.inference.predictor import Predictor, Score
 from model_defs.inference.seconds import Span, per_second
 from model_defs.networks.artifact import Output
 from model_defs.notes import Note
-from model_defs.preprocessing.audio import AudioSample, decode_audio_sample
+from model_defs.preprocessing.audio import AudioSample, audio_sample, decode_audio_sample
 from model_defs.preprocessing.audio_features import create_frontend
 from model_defs.spec import AudioSpec
 
@@ -37,6 +37,11 @@ class AudioPredictor(Predictor):
         media.require_audio()
         spec = self.artifact.spec
         return decode_audio_sample(media, spec, _frontend(spec))
+
+    def sample_segments(self, segments: Sequence[AudioSegment]) -> AudioSample:
+        """What the network sees of sound that somebody else decoded, mono at its rate; raises DetectionError."""
+        spec = self.artifact.spec
+        return audio_sample(segments, spec, _frontend(spec))
 
     def score(self, samples: Sequence[AudioSample]) -> list[Score]:
         started = time.perf_counter()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from model_defs.calibration import DIGITS, rounded
-from model_defs.decoding.media import Media
+from model_defs.decoding.media import Frame, Media
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.explanation.attribution import explain_video
 from model_defs.inference.options import DetectOptions
@@ -21,7 +21,7 @@ from model_defs.inference.seconds import Span, per_second
 from model_defs.networks.artifact import Output
 from model_defs.notes import Note
 from model_defs.preprocessing.face_detection import YUNET_VARIABLE, FaceDetector, create_detector
-from model_defs.preprocessing.video import FaceCrops, VideoSample, decode_video_sample, video_tensor
+from model_defs.preprocessing.video import FaceCrops, VideoSample, decode_video_sample, video_sample, video_tensor
 
 
 class VideoPredictor(Predictor):
@@ -47,6 +47,11 @@ class VideoPredictor(Predictor):
         detector = _face_detector(sampling["face_detector"])
         wanted = {name: sampling[name] for name in ("n_frames", "interval_s")}
         return decode_video_sample(media, self.artifact.spec, detector, **wanted)
+
+    def sample_frames(self, frames: Sequence[Frame]) -> VideoSample:
+        """What the network sees of frames that somebody else decoded; raises ValueError where there are none."""
+        spec = self.artifact.spec
+        return video_sample(frames, spec, _face_detector(spec.face_detector))
 
     def check(self, sample: VideoSample, options: DetectOptions) -> None:
         if not sample.n_faces and not options.allow_no_face:
