@@ -20,7 +20,7 @@ from model_defs.networks.weights import sha256_of
 from training.compress import comparison, steps
 from training.compress.comparison import Entry
 from training.compress.distillation import Distillation
-from training.compress.session import CompressionSession, open_workpiece
+from training.compress.session import CompressionSession, open_session
 from training.run.lifecycle import command
 
 TABLE_WIDTH = 190
@@ -168,9 +168,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         defaults = [argument for item in FINE_TUNING.items() for argument in (f"--{item[0]}", item[1])] if tuned else []
         preset = options.student if options.command == "distill" else options.config
         never = ["--ema-decay", "0"] if options.command == "qat" else []  # an average of ranges would mean nothing
-        work = open_workpiece(
-            options.checkpoint, options.dataset, [*defaults, *training, *never], preset, is_tuned=tuned
-        )
+        work = open_session(options.checkpoint, options.dataset, [*defaults, *training, *never], preset, is_tuned=tuned)
         output = options.output or Path(f"runs/compress/{options.command}-{work.settings['network']}")
         output.mkdir(parents=True, exist_ok=True)
         entries = run(work, output)

@@ -87,7 +87,7 @@ def write_checkpoint(
     path.with_suffix(SETTINGS_SUFFIX).write_text(own.to_yaml(), encoding="utf-8")
 
 
-def open_workpiece(
+def open_session(
     path: Path, dataset: Path, argv: Sequence[str] = (), preset: str | None = None, *, is_tuned: bool = True
 ) -> CompressionSession:
     """Load a network and the clips it was trained on.

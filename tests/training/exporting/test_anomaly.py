@@ -48,7 +48,7 @@ def weights(net, clips, tmp_path_factory) -> Path:
     return folder
 
 
-def test_gauge_agrees_with_the_inverse_of_the_shrunk_covariance(net, clips, monkeypatch) -> None:
+def test_distance_agrees_with_the_inverse_of_the_shrunk_covariance(net, clips, monkeypatch) -> None:
     """With every axis kept it is Mahalanobis' distance as written in a textbook."""
     monkeypatch.setattr("training.exporting.anomaly.N_DIRECTIONS", 10_000)
     seen = []
@@ -68,7 +68,7 @@ def test_one_class_alone_is_refused(net, clips) -> None:
         fit_distance(net, [item for item in clips["train"] if item.clip.label == 0], AUDIO_SPEC)
 
 
-def test_file_holds_the_gauge_and_the_distances_of_val(net, clips, weights) -> None:
+def test_file_holds_the_distance_and_the_distances_of_val(net, clips, weights) -> None:
     distance, percentiles = read_anomaly(weights)
     distances = clip_distances(net, distance, clips["val"], AUDIO_SPEC)
     assert {variant: len(found) for variant, found in percentiles.items()} == {"fp32": 101, "int8": 101}

@@ -161,7 +161,7 @@ def test_missing_tensorboard_is_told_and_no_error(tmp_path, monkeypatch, capsys)
 
 
 def test_another_run_is_not_resumed(tmp_path):
-    fit(make_net(), TinyTask(), replace(CONFIG, epochs=1), tmp_path / "model.pt")
+    fit(make_net(), TinyTask(), replace(CONFIG, lr=CONFIG.lr / 2), tmp_path / "model.pt")
     with pytest.raises(ValueError, match="of another run"):
         fit(make_net(), TinyTask(), CONFIG, tmp_path / "model.pt", resume=True)
 
