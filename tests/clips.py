@@ -227,23 +227,21 @@ def _sounds(samples: np.ndarray, rate_hz: int, stream) -> Iterable[av.AudioFrame
 
 
 def with_tracks(*files: bytes, container: str = "mp4", default: int = 0) -> bytes:
-    """One file with the first audio track of each, and the video track of the first, its packets copied.
+    """One file with the first audio and the first video track of each, their packets copied.
 
     Args:
-        default: which audio track is marked as the one to play.
+        default: whose tracks are marked as those to play.
     """
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         sources = [av.open(io.BytesIO(data)) for data in files]
-        streams = [(source, stream) for source in sources for stream in source.streams.audio[:1]]
-        streams = [(sources[0], stream) for stream in sources[0].streams.video[:1]] + streams
-        pairs, n_audio = [], 0
-        for source, stream in streams:
-            copy = output.add_stream_from_template(stream)
-            if stream.type == "audio":
-                copy.disposition = int(n_audio == default)
-                n_audio += 1
-            pairs.append((source, stream, copy))
+        pairs = []
+        for kind in ("video", "audio"):
+            for index, source in enumerate(sources):
+                for stream in getattr(source.streams, kind)[:1]:
+                    copy = output.add_stream_from_template(stream)
+                    copy.disposition = int(index == default)
+                    pairs.append((source, stream, copy))
         for source, stream, copy in pairs:
             source.seek(0)
             for packet in source.demux(stream):

@@ -165,6 +165,10 @@ class Media:
                     f"more than {max_frames} frames were asked for: {max_frames} were spread over the clip",
                 )
         self._check_damage(frames, len(plan.times_s))
+        if self.n_video_tracks > 1:
+            others = ", ".join(str(other.index) for other in self._file.videos[1:])
+            message = f"the file has {self.n_video_tracks} video tracks: stream {track.index} was scored, {others} not"
+            self._file.warn("several_tracks", message)
         if not frames:
             raise DetectionError(ErrorCode.UNDECODABLE_MEDIA, "no frame of the video track could be decoded")
         return frames

@@ -9,7 +9,7 @@ from model_defs.decoding.media import Media
 from model_defs.decoding.picture import MAX_SIDE_PX, Orientation
 from model_defs.errors import DetectionError, ErrorCode
 from model_defs.limits import Limits
-from tests.clips import declare_size, loop_clip, read_time_s, time_image, write_clip
+from tests.clips import declare_size, loop_clip, read_time_s, time_image, with_tracks, write_clip
 
 FRAME_S = 0.04
 FORMATS = [
@@ -235,3 +235,12 @@ def remux_for_streaming(path):
                 packet.stream = stream
                 output.mux(packet)
     return streamed
+
+
+def test_the_default_video_track_is_read_and_the_other_told():
+    late = [time_image(10 + index / 25) for index in range(25)]
+    data = with_tracks(write_clip(duration_s=1.0), write_clip(images=late), default=1)
+    with Media(data) as media:
+        frames = media.frames(3)
+        assert [note.code for note in media.take_warnings()] == ["several_tracks"]
+    assert all(read_time_s(frame.image) >= 10 for frame in frames)
