@@ -63,8 +63,8 @@ def parse_inputs(
     files: list[tuple[list[bytes | DetectionError], Mapping[str, Any]]] = []
     position = 0
     for tensor in as_list("inputs", record["inputs"], MAX_TENSORS):
-        if not isinstance(tensor, Mapping):
-            raise bad("'inputs'", "holds something other than tensors")
+        if not isinstance(tensor, Mapping) or not isinstance(tensor.get("name", ""), str):
+            raise bad("'inputs'", "holds something other than tensors with a name")
         own = as_object("inputs.parameters", tensor.get("parameters"))
         ignored |= set(own)
         if "shared_memory_region" in own:
@@ -91,7 +91,10 @@ def wants_binary(record: Mapping[str, Any]) -> bool:
         DetectionError: an output is asked for that there is not.
     """
     wanted = as_object("parameters", record.get("parameters")).get("binary_data_output") is True
-    for output in record.get("outputs") or ():
+    outputs = record.get("outputs") or []
+    if not isinstance(outputs, list):
+        raise bad("'outputs'", "is not a list")
+    for output in outputs:
         if not isinstance(output, Mapping) or output.get("name") != OUTPUT_NAME:
             raise bad("'outputs'", f"names another tensor than the only one that there is, {OUTPUT_NAME!r}")
         wanted = as_object("outputs.parameters", output.get("parameters")).get("binary_data", wanted) is True
@@ -184,7 +187,7 @@ def _rows(tensor: Mapping[str, Any], raw: bytes | None) -> Iterator[bytes]:
         try:
             rows = values if values and isinstance(values[0], list) else [values]
             raw = b"".join(bytes(row) for row in rows)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, LookupError):
             raise bad("'inputs.data'", "is not a list of numbers from 0 to 255") from None
     shape = tensor.get("shape")
     n_rows = shape[0] if isinstance(shape, list) and len(shape) > 1 else 1
@@ -204,7 +207,7 @@ def _scalar(tensor: Mapping[str, Any], raw: bytes | None, is_grpc: bool) -> Any:
         values = list(_flat(tensor.get("data")))
     elif kind == "BYTES":
         values = list(_unpack(raw))
-    elif kind in SCALARS and len(raw) == struct.calcsize(SCALARS[kind]):
+    elif isinstance(kind, str) and kind in SCALARS and len(raw) == struct.calcsize(SCALARS[kind]):
         values = list(struct.unpack(SCALARS[kind], raw))
     else:
         raise bad(f"the tensor {name!r}", f"is no single element of BYTES or {', '.join(SCALARS)}")
