@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 from operations.settings import PROJECT_DIR, free_ports
@@ -112,7 +113,11 @@ class Pod:
         """Ends whatever still runs, and removes the folder."""
         for process in self._processes.values():
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                for each in psutil.Process(process.pid).children(
+                    recursive=True
+                ):  # tini gives them a group of their own
+                    each.kill()
+                process.kill()
                 process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
