@@ -110,6 +110,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if scores:
             by_label[clip.label].append(scores)
     real, fake = by_label
+    if not real or not fake:
+        parser.error(
+            f"{arguments.split} holds {len(real)} real and {len(fake)} fake clips with a score; one of each is needed, "
+            "of a second or more"
+        )
     print(f"{arguments.modality}, {arguments.split}: {len(real)} real and {len(fake)} fake clips, ", end="")
     print(f"{sum(map(len, real))} and {sum(map(len, fake))} s; {arguments.streams} joined streams\n")
     print("| false alarms an hour, asked | threshold | found | switches found in 2 min | median s to the alarm |")

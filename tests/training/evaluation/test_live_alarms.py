@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import pytest
+
 from deepdetect.live.cusum import CusumConfig
+from tests.clips import tone, write_audio
 from training.evaluation.live_alarms import main, measure, seconds_of
 
 CONFIG = CusumConfig(false_alarms_an_hour=1.0)
@@ -30,8 +34,17 @@ def test_a_clip_is_scored_by_the_second(detector, sample_clip):
     assert len(seconds_of(sample_clip, detector, "video")) == 10
 
 
-def test_the_command_prints_a_row_for_each_rate(audio_dataset, capsys):
-    main([str(audio_dataset), "--modality", "audio", "--streams", "2"])
+def test_the_command_prints_a_row_for_each_rate(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    for index in range(12):
+        sound = tone(2.0, frequency_hz=200 + 20 * index, level=0.3) + 0.05 * rng.standard_normal(32_000)
+        path = tmp_path / ("real", "fake")[index % 2] / f"{index}.wav"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(write_audio(sound=sound.astype(np.float32), duration_s=2.0))
+    main([str(tmp_path), "--modality", "audio", "--streams", "2"])
     told = capsys.readouterr().out
-    assert "audio, val: 2 real and 2 fake clips" in told
+    assert "audio, val: 1 real and 1 fake clips, 2 and 2 s" in told
     assert told.count("\n| ") == 5
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--modality", "audio", "--split", "test"])
+    assert "test holds 0 real and 0 fake clips" in capsys.readouterr().err
