@@ -62,6 +62,8 @@ class Pod:
         """Starts the sidecar, and the server when that has started; returns when the pod is ready."""
         for container in (*self.spec["initContainers"], *self.spec["containers"]):
             with (self.folder / f"{container['name']}.log").open("w") as log:
+                if self.is_other_user:  # a kubelet gives a container's output to its user, who opens /dev/stdout anew
+                    os.fchown(log.fileno(), self.uid, -1)
                 process = self._run(container, self.command(container), stdout=log, stderr=log)
             self._processes[container["name"]] = process
             self.wait_for(lambda container=container: self.passes(container["startupProbe"]))
