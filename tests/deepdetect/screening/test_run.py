@@ -68,6 +68,9 @@ def test_one_row_a_file_and_none_is_judged_twice(catalogue, tmp_path):
     assert {row["attempt"] for row in rows_of(output) if row["error_code"]} == {1, 2}
     other = run(*options, "--frames", "2")
     assert "0 judged before, 12 to judge" in other.stderr
+    weights = PROJECT_DIR / "weights" / "audio-light" / "model.safetensors"
+    other_model = run(*options, "--audio-model", weights, "--dry-run")
+    assert "0 judged before, 12 to judge" in other_model.stderr
 
 
 def test_a_run_that_was_killed_goes_on_where_it_stopped(catalogue, tmp_path):
