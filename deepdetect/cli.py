@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -78,30 +79,31 @@ def _parser() -> argparse.ArgumentParser:
     add_model_options(detect)
     detect.set_defaults(run=_detect)
 
-    screen = commands.add_parser(
-        "screen",
-        help="judge a back catalogue, resumably, on this machine or a Ray cluster",
-        description=screening.DESCRIPTION,
-        epilog=screening.EPILOG,
-        formatter_class=parser.formatter_class,
+    screen = _add_command(
+        commands, "screen", screening, "judge a back catalogue, resumably, on this machine or with Ray"
     )
-    screening.add_arguments(screen)
     add_detect_options(screen)
     add_model_options(screen)
 
-    watch = commands.add_parser(
-        "watch",
-        help="watch a camera, a stream or a growing file, with alarms",
-        description=live.DESCRIPTION,
-        epilog=live.EPILOG,
-        formatter_class=parser.formatter_class,
-    )
-    live.add_arguments(watch)
+    watch = _add_command(commands, "watch", live, "watch a camera, a stream or a growing file, with alarms")
     add_model_options(watch)
 
     info = commands.add_parser("info", help="print the models, their precision and their measured accuracy as JSON")
     add_model_options(info)
     info.set_defaults(run=_info)
+    return parser
+
+
+def _add_command(commands: Any, name: str, module: ModuleType, about: str) -> argparse.ArgumentParser:
+    """A command that a module of its own describes, and gives options and an end."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=module.DESCRIPTION,
+        epilog=module.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
     return parser
 
 

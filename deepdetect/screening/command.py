@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import uuid
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from deepdetect.screening.errors import ScreeningError
+from operations.cpu_quota import usable_cores
 
 if TYPE_CHECKING:
     from deepdetect.screening.engines import Engine, Work
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     try:
-        from deepdetect.screening import judge, parts, places, report
+        from deepdetect.screening import judge, places, report
         from deepdetect.screening.engines import Work
         from deepdetect.screening.run import make_plan, screen
     except ImportError as error:
@@ -92,8 +92,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
 
     started = datetime.now(UTC)
-    attempt = 1 + max(parts.read_rows(place, digest, text)["attempt"].to_pylist(), default=0)
-    work = Work(settings, args.output, uuid.uuid4().hex[:12], attempt)
+    work = Work(settings, args.output, uuid.uuid4().hex[:12], plan.attempt)
     outcome = _screened(args, plan, place, work, screen)
     report.write_manifest(place, plan, outcome, work, args.sources, args.engine, started)
     report.write_review(place, outcome)
@@ -111,7 +110,7 @@ def _screened(args: argparse.Namespace, plan: Plan, place: Place, work: Work, sc
 def _engine(args: argparse.Namespace, work: Work, n_shards: int) -> Engine:
     from deepdetect.screening.engines import LocalEngine, RayEngine
 
-    n_workers = args.workers or len(os.sched_getaffinity(0))
+    n_workers = args.workers or max(1, int(usable_cores()))
     if args.engine == "ray":
         return RayEngine(work, n_workers, args.address, args.gpus_a_worker)
     return LocalEngine(work, max(1, min(n_workers, n_shards)))

@@ -40,7 +40,7 @@ class Work:
 
 def judge_and_publish(shard: Shard, work: Work) -> int:
     """What a worker does with a whole shard: its rows go to the output, and only their number back."""
-    table = judge_shard(shard, work.settings, work.run_id, work.attempt)
+    table = judge_portion(shard, work)
     parts.publish(open_place(work.output), shard, table)
     return int(table.num_rows)
 

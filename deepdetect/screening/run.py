@@ -45,6 +45,7 @@ class Plan:
         shards: of the waiting ones.
         options_text: as rows name the options.
         model_digest: of the models.
+        attempt: how often the most tried of the listed files will have been tried, this time included.
     """
 
     listed: Sequence[Entry]
@@ -52,6 +53,7 @@ class Plan:
     shards: list[Shard]
     options_text: str
     model_digest: str
+    attempt: int = 1
 
 
 def make_plan(
@@ -67,7 +69,9 @@ def make_plan(
     """Shards of those files that no earlier run has judged with this model and these options."""
     rows = parts.read_rows(place, model_digest, options_text)
     waiting = parts.missing(listed, rows, retry_errors=retry_errors)
-    return Plan(listed, waiting, make_shards(waiting, options, model_digest, files_a_shard), options_text, model_digest)
+    shards = make_shards(waiting, options, model_digest, files_a_shard)
+    attempt = 1 + max(rows["attempt"].to_pylist(), default=0)
+    return Plan(listed, waiting, shards, options_text, model_digest, attempt)
 
 
 def screen(plan: Plan, place: Place, engine: Engine, on_files: Callable[[int], object]) -> Outcome:
